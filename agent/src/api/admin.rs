@@ -1,0 +1,304 @@
+//! What administrators ask: gRPC `AdminService`, on the admin socket and on the node-to-node port.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt};
+use quorate_license::{ActivationKind, NodeId, NodeRole};
+use quorate_proto::v1::{
+    ActivateEvent, ActivateRequest, ClusterHealthRequest, ClusterHealthResponse, CreateTokenRequest,
+    CreateTokenResponse, ListActivationsRequest, ListActivationsResponse, ListTokensRequest, ListTokensResponse,
+    PlanActivationRequest, PlanActivationResponse, RevokeTokenRequest, RevokeTokenResponse, ShowLicenseRequest,
+    ShowLicenseResponse, StatusRequest, StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
+    admin_service_server::{AdminService, AdminServiceServer},
+};
+use quorate_raft_store::{Refusal, RequestId, state::TokenPurpose};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status};
+
+use super::{
+    ApiError, ErrorKind, NodeGate, admin_wire,
+    auth::{Caller, bearer, caller, denied},
+    relay::{Relay, first_license_node},
+};
+use crate::{
+    clock,
+    cluster::Cluster,
+    data_dir::NodeFile,
+    service::{ActivationRequest, Activations, cluster_status, create_token, health, licensing::Licensing, revoke_token},
+};
+
+const HAND_OVER_DEADLINE: Duration = Duration::from_secs(10);
+/// Steps of an activation that wait for a slow reader.
+const EVENTS: usize = 16;
+
+/// Serves `AdminService` for one node.
+#[derive(Clone)]
+pub struct AdminApi {
+    /// The node's part in the group.
+    pub cluster: Arc<Cluster>,
+    /// Whose node it is.
+    pub own: Arc<NodeFile>,
+    /// Who may vouch for an administrator.
+    pub gate: NodeGate,
+    /// The node's activations.
+    pub activations: Arc<Activations>,
+    /// What is licensed.
+    pub licensing: Licensing,
+    /// Where tasks are kept.
+    pub tracker: TaskTracker,
+}
+
+impl AdminApi {
+    /// The service, ready for a listener.
+    pub fn service(self) -> AdminServiceServer<Self> {
+        AdminServiceServer::new(self)
+    }
+
+    fn caller<T>(&self, request: &Request<T>) -> Result<Caller, ApiError> {
+        caller(request, &self.own, &self.gate, self.cluster.views())
+    }
+
+    /// Who asks for a change; readers may not.
+    fn administrator<T>(&self, request: &Request<T>, what: &str) -> Result<Caller, ApiError> {
+        match self.caller(request)? {
+            Caller::Reader => Err(denied(what)),
+            caller @ Caller::Administrator(_) => Ok(caller),
+        }
+    }
+
+    fn relay<'a, T>(&'a self, request: &'a Request<T>, caller: &'a Caller) -> Relay<'a> {
+        Relay { cluster: &self.cluster, caller, token: bearer(request.metadata()) }
+    }
+
+    /// Whether this node can't carry a change out by itself.
+    fn relays_changes(&self) -> bool {
+        self.own.role != NodeRole::Management
+    }
+}
+
+/// Calls another node's face with the same request, on the same caller's behalf.
+macro_rules! relayed {
+    ($api:expr, $request:expr, $caller:expr, $to:expr, $method:ident) => {{
+        let relay = $api.relay(&$request, &$caller);
+        let to: NodeId = $to;
+        let onward = relay.request(to, $request.get_ref().clone(), true);
+        match relay.client(to)?.$method(onward).await {
+            Ok(response) => Ok(Response::new(response.into_inner())),
+            Err(status) => Err(relay.passed_on(to, status)),
+        }
+    }};
+}
+
+fn invalid(code: &str, error: impl std::fmt::Display) -> ApiError {
+    ApiError::new(ErrorKind::Invalid, code, error.to_string(), "correct it and ask again")
+}
+
+type Events = Pin<Box<dyn Stream<Item = Result<ActivateEvent, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl AdminService for AdminApi {
+    type ActivateStream = Events;
+
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        self.caller(&request)?;
+        let status = cluster_status(&self.cluster).await.ok_or(Refusal::NotInitialized).map_err(ApiError::from)?;
+        let standing = self.licensing.status(&quorate_license::TenantId::default_tenant());
+        Ok(Response::new(admin_wire::status(status, &standing, self.own.node_id.0)))
+    }
+
+    async fn show_license(
+        &self,
+        request: Request<ShowLicenseRequest>,
+    ) -> Result<Response<ShowLicenseResponse>, Status> {
+        self.caller(&request)?;
+        let tenant = admin_wire::tenant(&request.get_ref().tenant).map_err(|e| invalid("tenant_malformed", e))?;
+        let standing = self.licensing.status(&tenant);
+        let json = |value: Option<Result<String, serde_json::Error>>| {
+            value.transpose().map(Option::unwrap_or_default).map_err(|error| Status::internal(error.to_string()))
+        };
+        Ok(Response::new(ShowLicenseResponse {
+            summary: Some(admin_wire::license_summary(&standing)),
+            license_json: json(standing.license().map(|it| serde_json::to_string(&it.license.claims)))?,
+            binding_json: json(standing.binding().map(|it| serde_json::to_string(&it.binding.claims)))?,
+        }))
+    }
+
+    async fn plan_activation(
+        &self,
+        request: Request<PlanActivationRequest>,
+    ) -> Result<Response<PlanActivationResponse>, Status> {
+        let caller = self.administrator(&request, "an activation")?;
+        if self.activations.leads_here() {
+            let plan = self.activations.plan()?;
+            return Ok(Response::new(admin_wire::plan(plan, self.activations.portal_url())));
+        }
+        let first = first_license_node(&self.cluster.view())?;
+        relayed!(self, request, caller, first, plan_activation)
+    }
+
+    async fn activate(&self, request: Request<ActivateRequest>) -> Result<Response<Events>, Status> {
+        let caller = self.administrator(&request, "an activation")?;
+        if !self.activations.leads_here() {
+            let first = first_license_node(&self.cluster.view())?;
+            let relay = self.relay(&request, &caller);
+            let onward = relay.request(first, request.get_ref().clone(), false);
+            let events = relay
+                .client(first)?
+                .activate(onward)
+                .await
+                .map_err(|status| relay.passed_on(first, status))?
+                .into_inner();
+            return Ok(Response::new(events.boxed()));
+        }
+        let ActivateRequest { kind, tenant, activation_key, nodes } = request.into_inner();
+        let activation_key = zeroize::Zeroizing::new(activation_key);
+        let request = ActivationRequest {
+            kind: kind.parse::<ActivationKind>().map_err(|e| invalid("kind_malformed", e))?,
+            tenant: admin_wire::tenant(&tenant).map_err(|e| invalid("tenant_malformed", e))?,
+            activation_key: activation_key.parse().map_err(|e| invalid("activation_key_malformed", e))?,
+            confirmed: nodes.into_iter().map(NodeId).collect(),
+            requested_by: caller.name().to_owned(),
+        };
+        Ok(Response::new(self.start(request)))
+    }
+
+    async fn list_activations(
+        &self,
+        request: Request<ListActivationsRequest>,
+    ) -> Result<Response<ListActivationsResponse>, Status> {
+        self.caller(&request)?;
+        let view = self.cluster.view();
+        let mut activations: Vec<_> = view.state.activations().values().collect();
+        activations.sort_by_key(|activation| activation.opened_at);
+        Ok(Response::new(ListActivationsResponse {
+            activations: activations.into_iter().map(admin_wire::activation).collect(),
+        }))
+    }
+
+    async fn create_token(
+        &self,
+        request: Request<CreateTokenRequest>,
+    ) -> Result<Response<CreateTokenResponse>, Status> {
+        let caller = self.administrator(&request, "making a token")?;
+        if self.relays_changes() {
+            let to = self.relay(&request, &caller).management_server()?;
+            return relayed!(self, request, caller, to, create_token);
+        }
+        let CreateTokenRequest { role, node_name, label, ttl_seconds, request_id } = request.into_inner();
+        let purpose = if role.is_empty() {
+            if label.is_empty() || label.len() > 128 {
+                return Err(invalid("label_malformed", "an administrator's token needs a label of 1 to 128 characters").into());
+            }
+            TokenPurpose::Admin { label }
+        } else {
+            let name = (!node_name.is_empty()).then(|| node_name.parse()).transpose();
+            TokenPurpose::Join {
+                role: role.parse().map_err(|e| invalid("role_malformed", e))?,
+                name: name.map_err(|e| invalid("node_name_malformed", e))?,
+            }
+        };
+        let request_id = if request_id.is_empty() {
+            None
+        } else {
+            let bytes = <[u8; 16]>::try_from(request_id.as_slice());
+            let bytes = bytes.map_err(|_| invalid("request_id_malformed", "a request id has 16 bytes"))?;
+            Some(RequestId(u128::from_be_bytes(bytes)))
+        };
+        let token = create_token(&self.cluster, purpose, ttl_seconds, caller.name(), request_id).await?;
+        Ok(Response::new(CreateTokenResponse {
+            id: token.id.to_string(),
+            token: token.text.map(|text| text.to_string()).unwrap_or_default(),
+            expires_at_ms: token.expires_at.as_unix_ms(),
+        }))
+    }
+
+    async fn list_tokens(&self, request: Request<ListTokensRequest>) -> Result<Response<ListTokensResponse>, Status> {
+        self.administrator(&request, "listing tokens")?;
+        let view = self.cluster.view();
+        let now = clock::judging_time(view.state.time());
+        let tokens = view.state.tokens().values().map(|token| admin_wire::token(token, now)).collect();
+        Ok(Response::new(ListTokensResponse { tokens }))
+    }
+
+    async fn revoke_token(
+        &self,
+        request: Request<RevokeTokenRequest>,
+    ) -> Result<Response<RevokeTokenResponse>, Status> {
+        let caller = self.administrator(&request, "revoking a token")?;
+        if self.relays_changes() {
+            let to = self.relay(&request, &caller).management_server()?;
+            return relayed!(self, request, caller, to, revoke_token);
+        }
+        let id = request.get_ref().id.parse().map_err(|e| invalid("token_id_malformed", e))?;
+        revoke_token(&self.cluster, id).await?;
+        Ok(Response::new(RevokeTokenResponse {}))
+    }
+
+    async fn cluster_health(
+        &self,
+        request: Request<ClusterHealthRequest>,
+    ) -> Result<Response<ClusterHealthResponse>, Status> {
+        self.caller(&request)?;
+        Ok(Response::new(admin_wire::health(health(&self.cluster).await)))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<TransferLeaderRequest>,
+    ) -> Result<Response<TransferLeaderResponse>, Status> {
+        let caller = self.administrator(&request, "moving the leadership")?;
+        if !self.cluster.leads() {
+            let to = self.relay(&request, &caller).management_server()?;
+            if to == self.own.node_id {
+                return Err(ApiError::new(
+                    ErrorKind::Unavailable,
+                    "no_leader",
+                    "no leader is known at this moment",
+                    "ask again in a few seconds",
+                )
+                .into());
+            }
+            return relayed!(self, request, caller, to, transfer_leader);
+        }
+        let to = (request.get_ref().to != 0).then_some(NodeId(request.get_ref().to));
+        let leader = self.cluster.hand_over(to, HAND_OVER_DEADLINE).await.map_err(|reason| {
+            ApiError::new(
+                ErrorKind::Refused,
+                "leader_not_transferred",
+                format!("the leadership was not moved: {reason}"),
+                "`quorate node list` shows the voters that are online",
+            )
+        })?;
+        Ok(Response::new(TransferLeaderResponse { leader: leader.0 }))
+    }
+}
+
+impl AdminApi {
+    /// Carries an activation out in a task of its own: it goes on if whoever asked hangs up.
+    fn start(&self, request: ActivationRequest) -> Events {
+        let (answers, stream) = mpsc::channel(EVENTS);
+        let (events, mut told) = mpsc::channel(EVENTS);
+        let activations = self.activations.clone();
+        self.tracker.spawn(async move {
+            let pass_on = async {
+                while let Some(event) = told.recv().await {
+                    // A caller that hung up misses the rest; the activation goes on.
+                    let _ = answers.send(Ok(admin_wire::event(&event))).await;
+                }
+            };
+            let carry_out = async {
+                let result = activations.activate(request, &events).await;
+                drop(events);
+                result
+            };
+            let (result, ()) = tokio::join!(carry_out, pass_on);
+            if let Err(error) = result {
+                tracing::info!(code = error.code, %error, "an activation was refused");
+                let _ = answers.send(Err(error.into())).await;
+            }
+        });
+        ReceiverStream::new(stream).boxed()
+    }
+}

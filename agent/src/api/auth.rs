@@ -1,0 +1,237 @@
+//! Who may call what.
+//!
+//! | face | who | may |
+//! |---|---|---|
+//! | node-to-node port | any node of this cluster, by certificate | cluster calls; Raft if it is a Management Server |
+//! | node-to-node port | no certificate | `Join`, with a token; administrators, with theirs |
+//! | admin socket on a Management Server | its owner | everything |
+//! | admin socket on a Spooler Controller | its owner | read; the rest with an administrator's token |
+//! | product socket, loopback | the product | the license service |
+
+use std::sync::Arc;
+
+use quorate_license::{NodeId, NodeRole, Timestamp};
+use quorate_raft_store::{State, Views, state::TokenPurpose};
+use subtle::ConstantTimeEq;
+use tonic::{
+    Request, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
+
+use super::{ApiError, ErrorKind};
+use crate::{
+    clock,
+    data_dir::NodeFile,
+    net::PeerInfo,
+    pki::{AdminToken, secret_hash},
+};
+
+const CLUSTER: &str = "quorate-cluster";
+const EPOCH: &str = "quorate-epoch";
+const FROM: &str = "quorate-from";
+const TO: &str = "quorate-to";
+const ON_BEHALF: &str = "quorate-on-behalf";
+const AUTHORIZATION: &str = "authorization";
+
+/// Names cluster, epoch, sender and receiver in a request's metadata.
+pub fn addressed(metadata: &mut MetadataMap, state: &State, from: NodeId, to: NodeId) {
+    if let Some(cluster) = state.cluster() {
+        insert(metadata, CLUSTER, &cluster.id.to_string());
+        insert(metadata, EPOCH, &cluster.epoch.number.to_string());
+    }
+    insert(metadata, FROM, &from.to_string());
+    insert(metadata, TO, &to.to_string());
+}
+
+fn insert(metadata: &mut MetadataMap, key: &'static str, value: &str) {
+    if let Ok(value) = MetadataValue::try_from(value) {
+        metadata.insert(key, value);
+    }
+}
+
+fn text<'a>(metadata: &'a MetadataMap, key: &str) -> Option<&'a str> {
+    metadata.get(key).and_then(|value| value.to_str().ok())
+}
+
+/// A node of this cluster that calls, by its certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeCaller {
+    /// Which one.
+    pub node: NodeId,
+    /// Its role.
+    pub role: NodeRole,
+}
+
+/// Lets nodes of this cluster in.
+#[derive(Clone)]
+pub struct NodeGate {
+    own: Arc<NodeFile>,
+}
+
+impl NodeGate {
+    /// The gate of this node.
+    pub fn new(own: Arc<NodeFile>) -> Self {
+        NodeGate { own }
+    }
+
+    /// Who calls, by its certificate, which must agree with what the request names.
+    ///
+    /// # Errors
+    /// A status that names the stranger.
+    pub fn node<T>(&self, request: &Request<T>) -> Result<NodeCaller, Status> {
+        let identity = match request.extensions().get::<PeerInfo>() {
+            Some(PeerInfo::Tcp { identity: Some(identity), .. }) => *identity,
+            _ => return Err(Status::unauthenticated("this call needs a node certificate of the cluster")),
+        };
+        let own = &self.own;
+        if identity.cluster_id != own.cluster_id || identity.epoch_number != own.epoch.number {
+            return Err(Status::permission_denied(format!(
+                "the certificate is of cluster {}, epoch {}; this node is of cluster {}, epoch {}",
+                identity.cluster_id, identity.epoch_number, own.cluster_id, own.epoch.number
+            )));
+        }
+        let metadata = request.metadata();
+        let differs = |key, own: String| text(metadata, key).is_some_and(|value| value != own);
+        if differs(CLUSTER, own.cluster_id.to_string()) || differs(EPOCH, own.epoch.number.to_string()) {
+            return Err(Status::permission_denied(format!(
+                "node {} asks for another cluster or epoch than this one, {}, epoch {}",
+                identity.node, own.cluster_id, own.epoch.number
+            )));
+        }
+        if differs(FROM, identity.node.to_string()) {
+            return Err(Status::permission_denied(format!(
+                "node {} claims to be node {}",
+                identity.node,
+                text(metadata, FROM).unwrap_or_default()
+            )));
+        }
+        if differs(TO, own.node_id.to_string()) {
+            return Err(Status::failed_precondition(format!(
+                "this is node {}, the call is for node {}",
+                own.node_id,
+                text(metadata, TO).unwrap_or_default()
+            )));
+        }
+        Ok(NodeCaller { node: identity.node, role: identity.role })
+    }
+}
+
+/// Who asks as an administrator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// Somebody who may do everything; who, in words.
+    Administrator(String),
+    /// Somebody on a Spooler Controller's admin socket, who may read.
+    Reader,
+}
+
+impl Caller {
+    /// Who asked, in words, for records and logs.
+    pub fn name(&self) -> &str {
+        match self {
+            Caller::Administrator(name) => name,
+            Caller::Reader => "local reader",
+        }
+    }
+}
+
+/// Finds out who asks, on an administrators' face.
+///
+/// # Errors
+/// Unauthenticated, if the face needs a token and there is none; denied, if the token is not valid.
+pub fn caller<T>(
+    request: &Request<T>,
+    own: &NodeFile,
+    gate: &NodeGate,
+    views: &Views,
+) -> Result<Caller, ApiError> {
+    if let Some(token) = bearer(request.metadata()) {
+        return check_token(token, &views.current().state, clock::now());
+    }
+    match request.extensions().get::<PeerInfo>() {
+        Some(PeerInfo::Local { .. }) if own.role == NodeRole::Management => {
+            Ok(Caller::Administrator(format!("local administrator on {}", own.name)))
+        }
+        Some(PeerInfo::Local { .. }) => Ok(Caller::Reader),
+        Some(PeerInfo::Tcp { identity: Some(_), .. }) => on_behalf(request, gate),
+        _ => Err(needs_token()),
+    }
+}
+
+/// A Management Server vouches for an administrator on its own socket; nobody else can.
+fn on_behalf<T>(request: &Request<T>, gate: &NodeGate) -> Result<Caller, ApiError> {
+    let vouched = gate.node(request).ok().filter(|caller| caller.role == NodeRole::Management);
+    match (vouched, text(request.metadata(), ON_BEHALF)) {
+        (Some(_), Some(name)) => Ok(Caller::Administrator(name.to_owned())),
+        _ => Err(needs_token()),
+    }
+}
+
+fn needs_token() -> ApiError {
+    ApiError::new(
+        ErrorKind::Unauthenticated,
+        "token_required",
+        "this needs an administrator's token",
+        "give it with --token-file FILE; `quorate token create --admin LABEL` on a Management Server makes one",
+    )
+}
+
+/// An error for somebody who may read only.
+pub fn denied(what: &str) -> ApiError {
+    ApiError::new(
+        ErrorKind::Denied,
+        "denied",
+        format!("{what} needs an administrator's token on a Spooler Controller"),
+        "give it with --token-file FILE, or ask on a Management Server",
+    )
+}
+
+/// The token that a request carries.
+pub fn bearer(metadata: &MetadataMap) -> Option<&str> {
+    text(metadata, AUTHORIZATION)?.strip_prefix("Bearer ")
+}
+
+/// Whose token it is, if it is valid.
+///
+/// # Errors
+/// Denied: malformed, unknown, expired, revoked, or no administrator's token.
+pub fn check_token(token: &str, state: &State, now: Timestamp) -> Result<Caller, ApiError> {
+    let refused = |message: &str| {
+        ApiError::new(
+            ErrorKind::Denied,
+            "token_invalid",
+            message,
+            "`quorate token list` on a Management Server shows the valid ones",
+        )
+    };
+    let token: AdminToken = token.parse().map_err(|_| refused("the administrator's token is malformed"))?;
+    let hash = secret_hash(&token.secret);
+    let found = state.tokens().get(&token.id).filter(|known| bool::from(known.secret_hash.ct_eq(&hash)));
+    match found {
+        Some(known) if !known.is_valid(state.time().max(now)) => {
+            Err(refused("the administrator's token has expired or was revoked"))
+        }
+        Some(known) => match &known.purpose {
+            TokenPurpose::Admin { label } => Ok(Caller::Administrator(format!("{label} (token {})", known.id))),
+            TokenPurpose::Join { .. } => Err(refused("a join token does not make an administrator")),
+        },
+        None => Err(refused("the administrator's token is not known to this cluster")),
+    }
+}
+
+/// Carries who asks over to another node: the token itself, or this Management Server's word.
+pub fn carry(caller: &Caller, token: Option<&str>, metadata: &mut MetadataMap) {
+    match (token, caller) {
+        (Some(token), _) => {
+            if let Ok(mut value) = MetadataValue::try_from(format!("Bearer {token}")) {
+                value.set_sensitive(true);
+                metadata.insert(AUTHORIZATION, value);
+            }
+        }
+        (None, Caller::Administrator(name)) => {
+            let name: String = name.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
+            insert(metadata, ON_BEHALF, &name);
+        }
+        (None, Caller::Reader) => {}
+    }
+}

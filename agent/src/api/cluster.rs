@@ -1,0 +1,223 @@
+//! What nodes ask each other besides Raft: gRPC `ClusterService`.
+
+use std::sync::Arc;
+
+use quorate_license::{
+    ActivationKind, BuildNumber, ComputerId, IntegrityKey, NodeName, NodePublicKey, NodeRole, NodeSignature, Nonce,
+    TenantId, Timestamp,
+};
+use quorate_proto::node::v1::{
+    JoinRequest, JoinResponse, NodePresence, NodeStateRequest, NodeStateResponse, PresenceRequest,
+    PresenceResponse, ProposeRequest, ProposeResponse, SignIntegrityKeyRequest, SignIntegrityKeyResponse,
+    SignStatementRequest, SignStatementResponse,
+    cluster_service_server::{ClusterService, ClusterServiceServer},
+};
+use quorate_raft_store::{
+    Command, RequestId, codec,
+    state::{Addresses, HostReport},
+};
+use tonic::{Request, Response, Status, metadata::MetadataValue};
+
+use super::{ApiError, ErrorKind, NodeGate};
+use crate::{
+    cluster::Cluster,
+    host,
+    pki::JoinToken,
+    service::{Admission, Joiner, Signing},
+};
+
+/// An integrity key of a thousand nodes fits.
+const MAX_MESSAGE_BYTES: usize = 4 << 20;
+
+/// Serves `ClusterService` for one node.
+pub struct ClusterApi {
+    cluster: Arc<Cluster>,
+    gate: NodeGate,
+    admission: Arc<Admission>,
+    signing: Arc<Signing>,
+    data_dir: std::path::PathBuf,
+}
+
+impl ClusterApi {
+    /// The service, ready for a listener.
+    pub fn service(
+        cluster: Arc<Cluster>,
+        gate: NodeGate,
+        admission: Arc<Admission>,
+        signing: Arc<Signing>,
+        data_dir: std::path::PathBuf,
+    ) -> ClusterServiceServer<Self> {
+        ClusterServiceServer::new(ClusterApi { cluster, gate, admission, signing, data_dir })
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    fn management<T>(&self, request: &Request<T>, what: &str) -> Result<(), Status> {
+        let caller = self.gate.node(request)?;
+        if caller.role == NodeRole::Management {
+            Ok(())
+        } else {
+            Err(Status::permission_denied(format!("a Spooler Controller can't {what}")))
+        }
+    }
+}
+
+fn invalid(what: &str, error: impl std::fmt::Display) -> Status {
+    ApiError::new(ErrorKind::Invalid, &format!("{what}_malformed"), error.to_string(), "correct it and ask again").into()
+}
+
+fn optional(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn joiner(request: JoinRequest) -> Result<(JoinToken, Joiner), Status> {
+    let token: JoinToken = request.token.parse().map_err(|error| invalid("token", error))?;
+    let name: NodeName = request.name.parse().map_err(|error| invalid("node_name", error))?;
+    let role = optional(request.role)
+        .map(|role| role.parse::<NodeRole>())
+        .transpose()
+        .map_err(|error| invalid("role", error))?;
+    let key = <[u8; 32]>::try_from(request.node_key.as_ref())
+        .map(NodePublicKey)
+        .map_err(|_| invalid("node_key", "the node key is not 32 bytes long"))?;
+    let signature = <[u8; 64]>::try_from(request.signature.as_ref())
+        .map(NodeSignature)
+        .map_err(|_| invalid("signature", "the signature is not 64 bytes long"))?;
+    let computer_id: ComputerId =
+        request.computer_id.parse().map_err(|error| invalid("computer_id", error))?;
+    let build: Option<BuildNumber> = optional(request.build)
+        .map(|build| build.parse())
+        .transpose()
+        .map_err(|error| invalid("build", error))?;
+    let joiner = Joiner {
+        name,
+        role,
+        key,
+        computer_id,
+        build,
+        agent_version: request.agent_version,
+        feature_level: request.feature_level,
+        addresses: Addresses { raft: request.raft_address, http: request.http_address },
+        host: HostReport {
+            os: request.os,
+            kernel: request.kernel,
+            booted_at: Timestamp::from_unix_ms(request.booted_at_ms),
+            hardware: optional(request.hardware),
+        },
+        certificate_request: request.certificate_request,
+        signature,
+    };
+    Ok((token, joiner))
+}
+
+#[tonic::async_trait]
+impl ClusterService for ClusterApi {
+    async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
+        let (token, joiner) = joiner(request.into_inner())?;
+        let admitted = self.admission.admit(token, joiner).await?;
+        Ok(Response::new(JoinResponse {
+            cluster_id: admitted.cluster_id.to_string(),
+            epoch_number: admitted.epoch.number,
+            epoch_id: admitted.epoch.id.to_string(),
+            node_id: admitted.node.0,
+            certificate: admitted.certificate,
+            ca_certificate: admitted.ca_certificate,
+            management_key: admitted
+                .management_key
+                .map(|key| key.expose().to_vec())
+                .unwrap_or_default()
+                .into(),
+            role: admitted.role.to_string(),
+        }))
+    }
+
+    async fn propose(&self, request: Request<ProposeRequest>) -> Result<Response<ProposeResponse>, Status> {
+        let caller = self.gate.node(&request)?;
+        let ProposeRequest { command, request_id } = request.into_inner();
+        let command: Command = codec::decode(&command).map_err(|error| invalid("command", error))?;
+        let id = <[u8; 16]>::try_from(request_id.as_ref())
+            .map_err(|_| invalid("request_id", "the request id is not 16 bytes long"))?;
+        // A Spooler Controller speaks for itself alone.
+        if caller.role != NodeRole::Management {
+            match &command {
+                Command::ReportNode(report) if report.node == caller.node => {}
+                other => {
+                    return Err(Status::permission_denied(format!(
+                        "a Spooler Controller can't propose {}",
+                        other.name()
+                    )));
+                }
+            }
+        }
+        match self.cluster.propose_for(RequestId(u128::from_be_bytes(id)), command).await {
+            Ok(answer) => {
+                let answer = codec::encode(&answer).map_err(|error| Status::internal(error.to_string()))?;
+                Ok(Response::new(ProposeResponse { answer: answer.into() }))
+            }
+            Err(leader) => {
+                let mut status = Status::failed_precondition("this node does not lead");
+                if let Some(leader) = leader
+                    && let Ok(value) = MetadataValue::try_from(leader.to_string())
+                {
+                    status.metadata_mut().insert("quorate-leader", value);
+                }
+                Err(status)
+            }
+        }
+    }
+
+    async fn node_state(&self, request: Request<NodeStateRequest>) -> Result<Response<NodeStateResponse>, Status> {
+        self.gate.node(&request)?;
+        let view = self.cluster.view();
+        let folder = self.data_dir.clone();
+        let free = tokio::task::spawn_blocking(move || host::free_disk_bytes(&folder)).await.ok().flatten();
+        let node = self.cluster.node();
+        Ok(Response::new(NodeStateResponse {
+            node_id: node.0,
+            applied_index: view.applied_index(),
+            license_serial: crate::service::default_serial(&view.state),
+            start_counter: view.state.nodes().get(&node).map_or(0, |node| node.start_counter),
+            free_disk_bytes: free.unwrap_or(0),
+            digest: view.digest.to_string(),
+        }))
+    }
+
+    async fn presence(&self, request: Request<PresenceRequest>) -> Result<Response<PresenceResponse>, Status> {
+        self.gate.node(&request)?;
+        let presence = self.cluster.own_presence();
+        Ok(Response::new(PresenceResponse {
+            leads: presence.is_some(),
+            nodes: presence
+                .into_iter()
+                .flatten()
+                .map(|(id, online)| NodePresence { id: id.0, online })
+                .collect(),
+        }))
+    }
+
+    async fn sign_statement(
+        &self,
+        request: Request<SignStatementRequest>,
+    ) -> Result<Response<SignStatementResponse>, Status> {
+        self.management(&request, "ask for node statements")?;
+        let request = request.into_inner();
+        let nonce = Nonce::try_from(request.nonce.as_ref()).map_err(|error| invalid("nonce", error))?;
+        let kind: ActivationKind = request.kind.parse().map_err(|error| invalid("kind", error))?;
+        let tenant: TenantId = request.tenant.parse().map_err(|error| invalid("tenant", error))?;
+        let statement = self.signing.statement(nonce, kind, &tenant).await?;
+        let statement =
+            serde_json::to_string(&statement).map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(SignStatementResponse { statement }))
+    }
+
+    async fn sign_integrity_key(
+        &self,
+        request: Request<SignIntegrityKeyRequest>,
+    ) -> Result<Response<SignIntegrityKeyResponse>, Status> {
+        self.management(&request, "ask for signatures")?;
+        let key = IntegrityKey::from_bytes(&request.into_inner().integrity_key)
+            .map_err(|error| invalid("integrity_key", error))?;
+        let signature = self.signing.integrity_key(&key).await?;
+        Ok(Response::new(SignIntegrityKeyResponse { signature: signature.signature.as_bytes().to_vec().into() }))
+    }
+}

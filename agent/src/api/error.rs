@@ -1,0 +1,148 @@
+//! The one place that turns errors into gRPC statuses, and back at the callers' side.
+
+use quorate_raft_store::Refusal;
+use tonic::{Code, Status, metadata::MetadataValue};
+
+use crate::cluster::ProposeError;
+
+const CODE: &str = "quorate-code";
+const HINT: &str = "quorate-hint";
+
+/// What kind of error it is: decides the gRPC code, and so the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The request is wrong in itself.
+    Invalid,
+    /// The request is refused as things stand.
+    Refused,
+    /// The caller may not ask this.
+    Denied,
+    /// The caller did not say who it is.
+    Unauthenticated,
+    /// Something that is needed can't be reached now.
+    Unavailable,
+    /// Something is wrong here.
+    Internal,
+}
+
+/// An error for a caller: a stable code, what happened, what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// What kind it is.
+    pub kind: ErrorKind,
+    /// Stable code.
+    pub code: String,
+    /// What happened, to which thing by name.
+    pub message: String,
+    /// What to do now.
+    pub hint: String,
+}
+
+impl ApiError {
+    /// An error of this kind.
+    pub fn new(kind: ErrorKind, code: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        ApiError { kind, code: code.to_owned(), message: message.into(), hint: hint.into() }
+    }
+}
+
+impl From<ApiError> for Status {
+    fn from(error: ApiError) -> Self {
+        let code = match error.kind {
+            ErrorKind::Invalid => Code::InvalidArgument,
+            ErrorKind::Refused => Code::FailedPrecondition,
+            ErrorKind::Denied => Code::PermissionDenied,
+            ErrorKind::Unauthenticated => Code::Unauthenticated,
+            ErrorKind::Unavailable => Code::Unavailable,
+            ErrorKind::Internal => Code::Internal,
+        };
+        let mut status = Status::new(code, error.message);
+        let ascii = |text: &str| MetadataValue::try_from(text.replace(|c: char| !c.is_ascii() || c.is_control(), "?"));
+        if let Ok(value) = ascii(&error.code) {
+            status.metadata_mut().insert(CODE, value);
+        }
+        if let Ok(value) = ascii(&error.hint) {
+            status.metadata_mut().insert(HINT, value);
+        }
+        status
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let hint = match &refusal {
+            Refusal::NotInitialized => "wait until the first node has started",
+            Refusal::ComputerIdInUse { .. } => {
+                "a cloned machine needs a machine id of its own: remove /etc/machine-id and \
+                 /var/lib/dbus/machine-id, set them up anew (systemd-machine-id-setup), and join again"
+            }
+            Refusal::NodeNameTaken { .. } => "choose another node.name",
+            Refusal::TokenUnknown | Refusal::TokenExpired(_) | Refusal::TokenRevoked(_) | Refusal::TokenUsed { .. } => {
+                "make a new one with `quorate token create` on a Management Server"
+            }
+            Refusal::TokenRoleMismatch { .. } | Refusal::TokenNameMismatch { .. } | Refusal::TokenNotForJoin(_) => {
+                "make a fitting one with `quorate token create` on a Management Server"
+            }
+            Refusal::ActivationInProgress { .. } => {
+                "repeat `quorate license activate` with the same activation key to finish it; \
+                 `quorate license intents` shows it"
+            }
+            Refusal::AlreadyActivated { .. } => "use `quorate license show` to see the license",
+            Refusal::FewerNodesThanExpected { .. } => "join the missing nodes first; `quorate node list` shows who is there",
+            Refusal::NodesChanged => "look at the list again and confirm it again",
+            Refusal::NotFirstLicenseNode { .. } => "ask again: the request is led by the first license node",
+            Refusal::FeatureLevelTooLow { .. } | Refusal::FeatureLevelUnsupported { .. } => {
+                "update the agents of all nodes"
+            }
+            Refusal::NodeStartOutdated { .. } => "stop the copy",
+            _ => "",
+        };
+        ApiError::new(ErrorKind::Refused, refusal.code(), refusal.to_string(), hint)
+    }
+}
+
+impl From<ProposeError> for ApiError {
+    fn from(error: ProposeError) -> Self {
+        let (code, hint) = match &error {
+            ProposeError::NoLeader { .. } => (
+                "no_leader",
+                "bring the missing Management Servers back; what is licensed stays licensed meanwhile",
+            ),
+            ProposeError::Unknown { .. } => {
+                ("outcome_unknown", "look whether it was done before you repeat it; `quorate cluster health` tells why")
+            }
+            ProposeError::Stopped(_) => ("node_stopped", "see this node's log, and start it again"),
+            ProposeError::Encoding(_) | ProposeError::Randomness(_) => ("internal", "see this node's log"),
+        };
+        ApiError::new(ErrorKind::Unavailable, code, error.to_string(), hint)
+    }
+}
+
+/// Code and hint of a status that one of our faces gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusParts {
+    /// Stable code.
+    pub code: String,
+    /// What to do now.
+    pub hint: String,
+}
+
+/// Code and hint of a status; none if it comes from the transport and not from a face of ours.
+pub fn status_parts(status: &Status) -> Option<StatusParts> {
+    let text = |key: &str| status.metadata().get(key).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Some(StatusParts { code: text(CODE)?, hint: text(HINT).unwrap_or_default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_and_hint_travel_with_the_status() {
+        let status = Status::from(ApiError::new(ErrorKind::Denied, "denied", "no", "ask – nicely\n"));
+        assert_eq!((status.code(), status.message()), (Code::PermissionDenied, "no"));
+        let parts = status_parts(&status).unwrap();
+        assert_eq!((parts.code.as_str(), parts.hint.as_str()), ("denied", "ask ? nicely?"));
+        assert_eq!(status_parts(&Status::unavailable("transport")), None);
+    }
+}

@@ -1,0 +1,324 @@
+//! The composition root of `serve`: builds every part, starts it, waits, and stops it in order.
+//!
+//! Stopping: leadership is handed over, listeners drain, tasks end, Raft stops, RocksDB closes.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use quorate_license::{ComputerId, NodeRole, TrustRoots};
+use quorate_proto::v1::license_service_server::LicenseServiceServer;
+use quorate_raft_store::{
+    Command, Refusal, codec,
+    disk::{OpenError, Store, StoreOptions},
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::service::Routes;
+
+use crate::{
+    api::{AdminApi, ClusterApi, NodeGate, http, license::LicenseApi, ops},
+    cluster::{Cluster, ProposeError, RaftReceiver, RaftStopped, keep_membership},
+    config::Config,
+    data_dir::{DataDir, DataDirError, Lock, NodeFile},
+    failpoint,
+    host::{self, BuildWatcher, IdentityError},
+    license_files,
+    metrics::Metrics,
+    metrics_watch,
+    net::{Limits, Listener, Peers, bind_unix},
+    pki::{NodeTls, PkiError, server_config},
+    service::{Activations, Admission, OwnReport, Signing, licensing::Licensing, report_node},
+    setup,
+};
+
+/// How long handing over may take before this node stops anyway.
+const HAND_OVER: Duration = Duration::from_secs(3);
+/// How long tasks may take to end.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// Why a node could not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The data directory can't be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// This host has no usable machine id.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Certificates can't be used.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The store can't be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// Raft did not start, or has stopped.
+    #[error(transparent)]
+    Raft(#[from] RaftStopped),
+    /// An address can't be listened on.
+    #[error("can't listen on {address} ({what}): {source}")]
+    Listen {
+        /// Which listener.
+        what: &'static str,
+        /// Its address or path.
+        address: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The cluster's first command was not committed.
+    #[error("the new cluster could not be set up: {0}")]
+    Bootstrap(String),
+    /// Metrics can't be registered.
+    #[error("metrics can't be set up: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// Signals can't be listened to.
+    #[error("signals can't be listened to: {0}")]
+    Signals(std::io::Error),
+    /// A background thread ended early.
+    #[error("a step of the start was broken off: {0}")]
+    Broken(#[from] tokio::task::JoinError),
+}
+
+/// What is read from disk and host before anything runs.
+struct Prepared {
+    dir: DataDir,
+    own: Arc<NodeFile>,
+    computer_id: ComputerId,
+    host_report: quorate_raft_store::state::HostReport,
+    start_counter: u64,
+    store: Store,
+    _lock: Lock,
+}
+
+/// Reads what a node needs from its data directory and host. Blocks on the disk.
+fn prepare(config: &Config, metrics: &Metrics) -> Result<Prepared, AppError> {
+    let dir = DataDir::new(&config.node.data_dir);
+    let own = Arc::new(dir.prepared_for(&config.node.name)?);
+    let lock = dir.lock()?;
+    let computer_id = host::computer_id(&config.identity)?;
+    let store = Store::open(&StoreOptions {
+        folder: dir.store(),
+        marker: own.store_marker(),
+        metrics: metrics.store.clone(),
+    })?;
+    let start_counter = dir.count_start()?;
+    let host_report = host::host_report();
+    Ok(Prepared { dir, own, computer_id, host_report, start_counter, store, _lock: lock })
+}
+
+/// Runs a node until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`AppError`], if it can't start or stops by itself.
+pub async fn run(config: Config) -> Result<(), AppError> {
+    failpoint::arm();
+    let metrics = Arc::new(Metrics::new()?);
+    let prepared = {
+        let (config, metrics) = (config.clone(), metrics.clone());
+        tokio::task::spawn_blocking(move || prepare(&config, &metrics)).await??
+    };
+    let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
+
+    let node = Node::start(config, prepared, metrics).await?;
+    let stopped = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        stopped = node.cluster.failed() => Some(stopped),
+    };
+    node.stop().await;
+    match stopped {
+        Some(stopped) => Err(stopped.into()),
+        None => Ok(()),
+    }
+}
+
+/// A running node.
+struct Node {
+    cluster: Arc<Cluster>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    sockets: Vec<PathBuf>,
+    _lock: Lock,
+}
+
+impl Node {
+    async fn start(config: Config, prepared: Prepared, metrics: Arc<Metrics>) -> Result<Node, AppError> {
+        let Prepared { dir, own, computer_id, host_report, start_counter, store, _lock } = prepared;
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        metrics.set_role(own.role);
+        Metrics::advance(&metrics.server_starts, start_counter);
+
+        // Identity and secrets.
+        let tls_files = dir.tls()?;
+        let node_tls = NodeTls::new(&tls_files, own.cluster_id)?;
+        let node_key = Arc::new(dir.node_key()?);
+        let management_key = dir.management_key()?;
+        let roots = Arc::new(TrustRoots(config.license.trust_roots.clone()));
+
+        // Consensus.
+        let peers = Arc::new(Peers::new(node_tls.clone(), store.views.clone()));
+        let cluster = Cluster::start(own.node_id, &config.raft, store, peers, metrics.clone()).await?;
+        let gate = NodeGate::new(own.clone());
+
+        // Services.
+        let build = BuildWatcher::start(&config.build, dir.path(), &tracker, stop.clone()).await;
+        let signing =
+            Arc::new(Signing::new(cluster.clone(), own.clone(), node_key.clone(), computer_id, build.clone()));
+        let admission = Arc::new(Admission::new(cluster.clone(), own.clone(), management_key.clone()));
+        let licensing = Licensing::new(cluster.views().clone(), own.node_id, roots.clone());
+        let activations = Arc::new(Activations::new(
+            cluster.clone(),
+            signing.clone(),
+            management_key,
+            roots,
+            config.portal.clone(),
+            metrics.clone(),
+        ));
+
+        // Faces.
+        let admin = AdminApi {
+            cluster: cluster.clone(),
+            own: own.clone(),
+            gate: gate.clone(),
+            activations: activations.clone(),
+            licensing: licensing.clone(),
+            tracker: tracker.clone(),
+        };
+        let cluster_api =
+            ClusterApi::service(cluster.clone(), gate.clone(), admission, signing, dir.path().to_owned());
+        let node_routes = Routes::new(RaftReceiver::service(cluster.clone(), gate))
+            .add_service(cluster_api)
+            .add_service(admin.clone().service());
+        let license_api = LicenseApi::new(licensing.clone(), build.clone(), metrics.clone(), stop.clone());
+        let (health_reporter, health_service) = tonic_health::server::health_reporter();
+        health_reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(quorate_proto::FILE_DESCRIPTORS)
+            .build_v1()
+            .map_err(|error| AppError::Bootstrap(error.to_string()))?;
+        let product_routes =
+            Routes::new(LicenseServiceServer::new(license_api)).add_service(health_service).add_service(reflection);
+        let ready = readiness(&cluster);
+        let ops_state = ops::OpsState { metrics: metrics.clone(), licensing: licensing.clone(), ready };
+        let http_state = http::HttpState { cluster: cluster.clone(), licensing: licensing.clone() };
+
+        let listener = |name, router| Listener::new(name, router, Limits::default(), &tracker, &stop);
+        let listen = &config.listen;
+        let raft_port = bind("node-to-node", listen.raft).await?;
+        let http_port = bind("management", listen.http).await?;
+        let product_port = bind("product", listen.grpc).await?;
+        let ops_port = bind("operations", listen.ops).await?;
+        let product_socket = bind_socket("product", &listen.socket, 0o666)?;
+        let admin_socket = bind_socket("administration", &listen.admin_socket, 0o600)?;
+        listener("node-to-node", node_routes.into_axum_router()).serve_tcp(raft_port, Some(node_tls.server));
+        listener("management", http::router(http_state)).serve_tcp(http_port, Some(server_config(&tls_files)?));
+        let product_router = product_routes.into_axum_router();
+        listener("product", product_router.clone()).serve_tcp(product_port, None);
+        listener("product", product_router).serve_unix(product_socket);
+        listener("administration", Routes::new(admin.service()).into_axum_router()).serve_unix(admin_socket);
+        listener("operations", ops::router(ops_state)).serve_tcp(ops_port, None);
+        tracing::info!(
+            name = %own.name, node = %own.node_id, role = %own.role, raft = %listen.raft, http = %listen.http,
+            grpc = %listen.grpc, ops = %listen.ops, "this node serves"
+        );
+
+        // Background work.
+        let report = OwnReport {
+            computer_id,
+            addresses: setup::addresses(&config),
+            host: host_report,
+            start_counter,
+        };
+        tracker.spawn(report_node(cluster.clone(), report, build, stop.clone()));
+        let files = license_files::Options {
+            node: own.node_id,
+            key: node_key,
+            computer_id,
+            folder: dir.licenses(),
+        };
+        tracker.spawn(license_files::run(licensing.clone(), files, metrics.clone(), stop.clone()));
+        tracker.spawn(host::disk_space::watch(dir.path().to_owned(), metrics.clone(), stop.clone()));
+        tracker.spawn(metrics_watch::run(cluster.clone(), metrics, stop.clone()));
+        if own.role == NodeRole::Management {
+            tracker.spawn(keep_membership(cluster.clone(), stop.clone()));
+            let (finishing, stop) = (activations, stop.clone());
+            tracker.spawn(async move { finishing.finish_left_open(stop).await });
+        }
+
+        let sockets = vec![listen.socket.clone(), listen.admin_socket.clone()];
+        let node = Node { cluster, tracker, stop, sockets, _lock };
+        if let Err(error) = bootstrap(&node.cluster, &dir).await {
+            node.stop().await;
+            return Err(error);
+        }
+        Ok(node)
+    }
+
+    async fn stop(self) {
+        if self.cluster.leads() && self.cluster.voters().len() > 1 {
+            match self.cluster.hand_over(None, HAND_OVER).await {
+                Ok(to) => tracing::info!(%to, "leadership handed over"),
+                Err(reason) => tracing::info!(reason, "leadership was not handed over"),
+            }
+        }
+        self.stop.cancel();
+        self.tracker.close();
+        if tokio::time::timeout(DRAIN, self.tracker.wait()).await.is_err() {
+            tracing::warn!(tasks = self.tracker.len(), "tasks did not end in time");
+        }
+        self.cluster.stop().await;
+        for socket in &self.sockets {
+            // Only tidiness: a socket that is left over is replaced at the next start.
+            let _ = std::fs::remove_file(socket);
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// Commits the cluster's first command, if `init` has left it here.
+async fn bootstrap(cluster: &Cluster, dir: &DataDir) -> Result<(), AppError> {
+    let Some(record) = dir.bootstrap()? else { return Ok(()) };
+    let failed = |error: &dyn std::fmt::Display| AppError::Bootstrap(error.to_string());
+    let command: Command = codec::decode(&record).map_err(|error| failed(&error))?;
+    cluster.begin().await?;
+    match cluster.propose(command).await {
+        Ok(answer) => match answer.result {
+            // A crash between commit and removal: it is done already.
+            Ok(_) | Err(Refusal::AlreadyInitialized) => Ok(dir.remove_bootstrap()?),
+            Err(refusal) => Err(failed(&refusal)),
+        },
+        Err(error @ (ProposeError::NoLeader { .. } | ProposeError::Unknown { .. })) => Err(failed(&error)),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// Ready means: a member that has the cluster's state and knows a leader.
+fn readiness(cluster: &Arc<Cluster>) -> ops::Ready {
+    let cluster = cluster.clone();
+    Arc::new(move || {
+        if cluster.view().state.cluster().is_none() {
+            Err("this node has not received the cluster's state yet".to_owned())
+        } else if cluster.leader().is_none() {
+            Err("no leader is known; what is licensed stays licensed".to_owned())
+        } else {
+            Ok(())
+        }
+    })
+}
+
+async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| AppError::Listen { what, address: address.to_string(), source })
+}
+
+fn bind_socket(what: &'static str, path: &Path, mode: u32) -> Result<tokio::net::UnixListener, AppError> {
+    bind_unix(path, mode).map_err(|source| AppError::Listen { what, address: path.display().to_string(), source })
+}

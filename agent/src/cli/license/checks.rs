@@ -1,0 +1,90 @@
+//! The checks of a license file by name, and how far a verification came.
+
+use quorate_license::FileRefusal;
+use serde::Serialize;
+
+/// The checks in the order in which [`quorate_license::verify_file`] makes them, each with what it means.
+const CHECKS: [(&str, &str); 11] = [
+    ("readable", "the license file can be read"),
+    ("signature", "its signatures are good, by a trusted root key"),
+    ("installation", "license and binding belong together"),
+    ("host", "this host's computer ID is bound"),
+    ("build", "the product's version is covered"),
+    ("receipt", "there is a receipt that can be read"),
+    ("receipt_origin", "the receipt is this host's, for this license"),
+    ("newest", "no newer license or binding was known here"),
+    ("receipt_age", "the receipt is recent, and not from the future"),
+    ("begin", "the license's time has come"),
+    ("term", "the license's term and grace are not over"),
+];
+
+/// One check with its result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Check {
+    pub(super) name: &'static str,
+    pub(super) result: CheckResult,
+    /// What it means; why it failed, if it did.
+    pub(super) detail: String,
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum CheckResult {
+    /// As it should be.
+    Passed,
+    /// The file is refused here.
+    Failed,
+    /// An earlier one failed.
+    NotReached,
+}
+
+impl CheckResult {
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            CheckResult::Passed => "passed",
+            CheckResult::Failed => "failed",
+            CheckResult::NotReached => "not reached",
+        }
+    }
+}
+
+/// All checks, as far as the verification came.
+pub(super) fn account(refusal: Option<&FileRefusal>) -> Vec<Check> {
+    let failed = refusal.map(failed_check);
+    let failed_at = CHECKS.iter().position(|(name, _)| Some(*name) == failed);
+    CHECKS
+        .into_iter()
+        .enumerate()
+        .map(|(index, (name, meaning))| {
+            let result = match failed_at {
+                Some(at) if index == at => CheckResult::Failed,
+                Some(at) if index > at => CheckResult::NotReached,
+                _ => CheckResult::Passed,
+            };
+            let why = refusal.filter(|_| result == CheckResult::Failed);
+            Check { name, result, detail: why.map_or_else(|| meaning.to_owned(), ToString::to_string) }
+        })
+        .collect()
+}
+
+fn failed_check(refusal: &FileRefusal) -> &'static str {
+    match refusal {
+        FileRefusal::Unreadable { what, .. } | FileRefusal::UnknownFormat { what, .. } if *what == "receipt" => {
+            "receipt"
+        }
+        FileRefusal::Unreadable { .. } | FileRefusal::UnknownFormat { .. } => "readable",
+        FileRefusal::BadSignature { .. }
+        | FileRefusal::UntrustedIssuer { .. }
+        | FileRefusal::IssuerNotValid { .. } => "signature",
+        FileRefusal::OtherInstallation { .. } => "installation",
+        FileRefusal::ForeignHost { .. } => "host",
+        FileRefusal::BuildNotCovered { .. } => "build",
+        FileRefusal::ReceiptMissing => "receipt",
+        FileRefusal::ReceiptForeign { .. } => "receipt_origin",
+        FileRefusal::OlderFile { .. } | FileRefusal::OlderBinding { .. } => "newest",
+        FileRefusal::ReceiptOutdated { .. } | FileRefusal::ReceiptFromFuture { .. } => "receipt_age",
+        FileRefusal::NotYetValid { .. } => "begin",
+        FileRefusal::Expired { .. } => "term",
+    }
+}

@@ -1,0 +1,208 @@
+//! The node's part in the Raft group: Raft itself, its network, proposals, membership, presence.
+//!
+//! ```text
+//! service ─ propose ─> leader? ─ yes ─> Raft ─> log ─> apply ─> View
+//!                         └─ no ──> ClusterService.Propose on the leader
+//! ```
+//!
+//! openraft's types are named in this folder and in the store only.
+
+mod keeper;
+mod network;
+mod presence;
+mod propose;
+mod receiver;
+mod settings;
+mod watch;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use openraft::{Raft, ServerState};
+use quorate_license::NodeId;
+use quorate_raft_store::{
+    Views,
+    disk::{IncomingSnapshots, StateMachine, Store},
+    raft_types::TypeConfig,
+    View,
+};
+use tokio::sync::Semaphore;
+
+pub use keeper::keep_membership;
+pub use presence::Presence;
+pub use propose::ProposeError;
+pub use receiver::RaftReceiver;
+pub use watch::RaftWatch;
+
+use crate::{config, metrics::Metrics, net::Peers};
+
+type QuorateRaft = Raft<TypeConfig, StateMachine>;
+
+/// Proposals of this node that may be under way at once; more wait.
+const MAX_PENDING: usize = 4096;
+
+/// The node's part in the Raft group.
+pub struct Cluster {
+    node: NodeId,
+    raft: QuorateRaft,
+    views: Arc<Views>,
+    peers: Arc<Peers>,
+    incoming: IncomingSnapshots,
+    pending: Semaphore,
+    metrics: Arc<Metrics>,
+    /// A peer whose heartbeat is older than this is not there.
+    absent_after: Duration,
+}
+
+/// Raft could not be started, or it has stopped. The node stops with it.
+#[derive(Debug, thiserror::Error)]
+#[error("consensus has stopped: {0}")]
+pub struct RaftStopped(String);
+
+impl Cluster {
+    /// Starts Raft on an open store.
+    ///
+    /// # Errors
+    /// [`RaftStopped`] if the settings or what is on disk don't allow it.
+    pub async fn start(
+        node: NodeId,
+        settings: &config::Raft,
+        store: Store,
+        peers: Arc<Peers>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Cluster>, RaftStopped> {
+        let stopped = |error: &dyn std::fmt::Display| RaftStopped(error.to_string());
+        let raft_config = settings::raft_config(settings).map_err(|error| stopped(&error))?;
+        let network = network::NetworkFactory::new(node, peers.clone(), store.views.clone());
+        let Store { log, machine, views, incoming } = store;
+        let raft =
+            Raft::new(node, raft_config, network, log, machine).await.map_err(|error| stopped(&error))?;
+        Ok(Arc::new(Cluster {
+            node,
+            raft,
+            views,
+            peers,
+            incoming,
+            pending: Semaphore::new(MAX_PENDING),
+            metrics,
+            absent_after: Duration::from_millis(settings.election_max_ms),
+        }))
+    }
+
+    /// This node's id.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// What was applied here so far.
+    pub fn view(&self) -> Arc<View> {
+        self.views.current()
+    }
+
+    /// Where views come from.
+    pub fn views(&self) -> &Arc<Views> {
+        &self.views
+    }
+
+    /// The channels to the other nodes.
+    pub fn peers(&self) -> &Arc<Peers> {
+        &self.peers
+    }
+
+    /// Begins the group with this node as its only voter, unless it has begun already.
+    ///
+    /// # Errors
+    /// [`RaftStopped`].
+    pub async fn begin(&self) -> Result<(), RaftStopped> {
+        let stopped = |error: &dyn std::fmt::Display| RaftStopped(error.to_string());
+        if self.raft.is_initialized().await.map_err(|error| stopped(&error))? {
+            return Ok(());
+        }
+        self.raft.initialize(BTreeSet::from([self.node])).await.map_err(|error| stopped(&error))
+    }
+
+    /// The leader that this node knows of.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.raft_metrics().now().current_leader
+    }
+
+    /// Whether this node leads.
+    pub fn leads(&self) -> bool {
+        self.raft.is_leader()
+    }
+
+    /// Raft's own metrics, now and whenever they change.
+    pub fn raft_metrics(&self) -> RaftWatch {
+        RaftWatch::new(self.raft.metrics())
+    }
+
+    /// Whether this node is a learner.
+    pub fn is_learner(&self) -> bool {
+        self.raft_metrics().now().state == ServerState::Learner
+    }
+
+    /// The voters of the present membership.
+    pub fn voters(&self) -> BTreeSet<NodeId> {
+        self.view().membership.voter_ids().collect()
+    }
+
+    /// Confirms with a quorum that this node leads and has applied what was committed.
+    ///
+    /// # Errors
+    /// The reason in words, if it does not lead or no quorum answers within `deadline`.
+    pub async fn confirm_leadership(&self, deadline: Duration) -> Result<(), String> {
+        let confirm = self.raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex);
+        match tokio::time::timeout(deadline, confirm).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("no quorum answered in time".to_owned()),
+        }
+    }
+
+    /// Hands leadership to `to`, or to the voter that is furthest along. Returns who leads then.
+    ///
+    /// # Errors
+    /// The reason in words, if this node does not lead or nobody takes over within `deadline`.
+    pub async fn hand_over(&self, to: Option<NodeId>, deadline: Duration) -> Result<NodeId, String> {
+        let mut metrics = self.raft_metrics();
+        let to = {
+            let now = metrics.now();
+            let replication = now.replication.as_ref().ok_or("this node does not lead")?;
+            let voters: BTreeSet<NodeId> = now.membership_config.voter_ids().collect();
+            match to {
+                Some(to) if !voters.contains(&to) => return Err(format!("node {to} is not a voter")),
+                Some(to) => to,
+                None => replication
+                    .iter()
+                    .filter(|(id, _)| **id != self.node && voters.contains(id))
+                    .max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index()))
+                    .map(|(id, _)| *id)
+                    .ok_or("there is no other voter")?,
+            }
+        };
+        if to == self.node {
+            return Ok(to);
+        }
+        self.raft.trigger().transfer_leader(to).await.map_err(|error| error.to_string())?;
+        let node = self.node;
+        let changed = metrics.wait_for(|now| now.current_leader.filter(|leader| *leader != node));
+        match tokio::time::timeout(deadline, changed).await {
+            Ok(Some(leader)) => Ok(leader),
+            Ok(None) => Err("consensus has stopped".to_owned()),
+            Err(_) => Err(format!("node {to} did not take over in time")),
+        }
+    }
+
+    /// Waits until Raft has failed, and says why.
+    pub async fn failed(&self) -> RaftStopped {
+        let mut metrics = self.raft_metrics();
+        let failed = metrics.wait_for(|now| now.running_state.as_ref().err().map(ToString::to_string)).await;
+        RaftStopped(failed.unwrap_or_else(|| "its task has ended".to_owned()))
+    }
+
+    /// Stops Raft. The store is closed when the last handle is dropped.
+    pub async fn stop(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "consensus did not stop cleanly");
+        }
+    }
+}

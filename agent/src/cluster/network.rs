@@ -1,0 +1,226 @@
+//! openraft's network: calls to the other nodes' `RaftService`.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt, stream::BoxStream};
+use openraft::{
+    AnyError, OptionalSend,
+    alias::SnapshotOf,
+    errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable},
+    impls::EmptyNode,
+    network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2},
+    raft::{AppendEntriesResponse, TransferLeaderError},
+};
+use quorate_license::NodeId;
+use quorate_proto::node::v1::{Frame, SnapshotChunk, raft_service_client::RaftServiceClient};
+use quorate_raft_store::{
+    Views, codec,
+    codec::CodecError,
+    disk::SnapshotFile,
+    raft_types::{TypeConfig, Vote},
+    wire,
+};
+use tonic::{Request, Status, transport::Channel};
+
+use crate::{
+    api::addressed,
+    net::{Peers, Use},
+};
+
+type Rpc<T> = Result<T, RPCError<TypeConfig>>;
+type AppendResults<'s> = BoxStream<'s, Rpc<wire::AppendResult>>;
+
+/// The largest message that is taken: a full append of large entries.
+pub(super) const MAX_MESSAGE_BYTES: usize = 64 << 20;
+const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Makes the clients of one node.
+pub(super) struct NetworkFactory {
+    node: NodeId,
+    peers: Arc<Peers>,
+    views: Arc<Views>,
+}
+
+impl NetworkFactory {
+    pub(super) fn new(node: NodeId, peers: Arc<Peers>, views: Arc<Views>) -> Self {
+        NetworkFactory { node, peers, views }
+    }
+
+    fn client(&self, target: NodeId, purpose: Use) -> PeerNetwork {
+        PeerNetwork {
+            node: self.node,
+            target,
+            purpose,
+            peers: self.peers.clone(),
+            views: self.views.clone(),
+        }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
+    type Network = PeerNetwork;
+
+    async fn new_client(&mut self, target: NodeId, _node: &EmptyNode) -> PeerNetwork {
+        self.client(target, Use::Append)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: NodeId, _node: &EmptyNode) -> PeerNetwork {
+        self.client(target, Use::Heartbeat)
+    }
+
+    async fn new_snapshot_client(&mut self, target: NodeId, _node: &EmptyNode) -> PeerNetwork {
+        self.client(target, Use::Snapshot)
+    }
+}
+
+/// The way to one node, for one use.
+pub(super) struct PeerNetwork {
+    node: NodeId,
+    target: NodeId,
+    purpose: Use,
+    peers: Arc<Peers>,
+    views: Arc<Views>,
+}
+
+impl PeerNetwork {
+    fn raft_client(&self) -> Rpc<RaftServiceClient<Channel>> {
+        let channel = self.peers.channel(self.target, self.purpose).map_err(|error| unreachable(&error))?;
+        Ok(RaftServiceClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A request that names cluster, epoch, sender and receiver.
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        addressed(request.metadata_mut(), &self.views.current().state, self.node, self.target);
+        request
+    }
+
+    fn frame(&self, record: Result<Vec<u8>, CodecError>, deadline: Duration) -> Rpc<Request<Frame>> {
+        let record = record.map_err(|error| network_error(&error))?.into();
+        let mut request = self.request(Frame { record });
+        request.set_timeout(deadline);
+        Ok(request)
+    }
+}
+
+/// The node can't be reached: openraft backs off.
+fn unreachable(error: &(impl std::error::Error + 'static)) -> RPCError<TypeConfig> {
+    RPCError::Unreachable(Unreachable::new(error))
+}
+
+fn network_error(error: &(impl std::error::Error + 'static)) -> RPCError<TypeConfig> {
+    RPCError::Network(NetworkError::new(error))
+}
+
+impl RaftNetworkV2<TypeConfig> for PeerNetwork {
+    type SnapshotData = SnapshotFile;
+
+    async fn append_entries(&mut self, rpc: wire::Append, option: RPCOption) -> Rpc<AppendEntriesResponse<TypeConfig>> {
+        let request = self.frame(wire::encode_append(&rpc), option.soft_ttl())?;
+        let frame = self.raft_client()?.heartbeat(request).await.map_err(|status| unreachable(&status))?;
+        let result = wire::decode_append_result(&frame.into_inner().record);
+        result.map(Into::into).map_err(|error| network_error(&error))
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> futures::future::BoxFuture<'s, Rpc<AppendResults<'s>>>
+    where
+        S: Stream<Item = wire::Append> + OptionalSend + Unpin + 'static,
+    {
+        // Appends go out as they come, and answers come back in order: one does not wait for the
+        // other. A peer that is gone is noticed by the connection's keepalive.
+        Box::pin(async move {
+            let frames = input.filter_map(|append| async move {
+                match wire::encode_append(&append) {
+                    Ok(record) => Some(Frame { record: record.into() }),
+                    Err(error) => {
+                        tracing::error!(%error, "an append can't be encoded");
+                        None
+                    }
+                }
+            });
+            let request = self.request(frames);
+            let answers = self.raft_client()?.append(request).await.map_err(|status| unreachable(&status))?;
+            let results = answers.into_inner().map(|answer| {
+                let frame = answer.map_err(|status: Status| unreachable(&status))?;
+                wire::decode_append_result(&frame.record).map_err(|error| network_error(&error))
+            });
+            Ok::<AppendResults<'s>, _>(results.boxed())
+        })
+    }
+
+    async fn vote(&mut self, rpc: wire::VoteAsked, option: RPCOption) -> Rpc<wire::VoteGiven> {
+        let request = self.frame(wire::encode_vote(&rpc), option.soft_ttl())?;
+        let frame = self.raft_client()?.vote(request).await.map_err(|status| unreachable(&status))?;
+        wire::decode_vote_given(&frame.into_inner().record).map_err(|error| network_error(&error))
+    }
+
+    async fn pre_vote(&mut self, rpc: wire::VoteAsked, option: RPCOption) -> Rpc<wire::VoteGiven> {
+        let request = self.frame(wire::encode_vote(&rpc), option.soft_ttl())?;
+        let frame = self.raft_client()?.pre_vote(request).await.map_err(|status| unreachable(&status))?;
+        wire::decode_vote_given(&frame.into_inner().record).map_err(|error| network_error(&error))
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: SnapshotOf<TypeConfig, SnapshotFile>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<wire::SnapshotTaken, StreamingError<TypeConfig>> {
+        let header = wire::SnapshotHeader::new(vote, &snapshot.meta, snapshot.snapshot.bytes());
+        let header = codec::encode(&header).map_err(|error| network_error(&error))?;
+        let chunks = futures::stream::once(async move { SnapshotChunk { header: header.into(), ..Default::default() } })
+            .chain(snapshot_chunks(snapshot.snapshot));
+        let mut request = self.request(chunks);
+        request.set_timeout(option.soft_ttl());
+        let mut client = self.raft_client()?;
+        let answer = tokio::select! {
+            closed = cancel => return Err(closed.into()),
+            answer = client.install_snapshot(request) => answer.map_err(|status| unreachable(&status))?,
+        };
+        wire::decode_snapshot_taken(&answer.into_inner().record).map_err(|error| network_error(&error).into())
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: wire::HandOver,
+        option: RPCOption,
+    ) -> Rpc<Result<(), TransferLeaderError<TypeConfig>>> {
+        let request = self.frame(wire::encode_hand_over(&req), option.soft_ttl())?;
+        self.raft_client()?.transfer_leader(request).await.map_err(|status| unreachable(&status))?;
+        Ok(Ok(()))
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(RETRY)))
+    }
+}
+
+/// A snapshot's bytes, read chunk by chunk as they are sent. A read error ends the stream early, and
+/// the receiver refuses what is incomplete.
+fn snapshot_chunks(snapshot: SnapshotFile) -> impl Stream<Item = SnapshotChunk> {
+    futures::stream::unfold((snapshot, 0), |(snapshot, offset)| async move {
+        let read = snapshot.clone();
+        let chunk = tokio::task::spawn_blocking(move || read.read_at(offset, SNAPSHOT_CHUNK_BYTES)).await;
+        match chunk {
+            Ok(Ok(data)) if !data.is_empty() => {
+                let next = offset + data.len() as u64;
+                Some((SnapshotChunk { data: data.into(), ..Default::default() }, (snapshot, next)))
+            }
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => {
+                tracing::error!(%error, path = %snapshot.path().display(), "a snapshot can't be read");
+                None
+            }
+            Err(_) => None,
+        }
+    })
+}
+

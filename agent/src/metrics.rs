@@ -1,0 +1,337 @@
+//! Everything that the agent measures: one registry, typed fields, names in one place.
+//!
+//! The prefix is `quorate_`; where etcd measures the same thing, the rest of the name and the buckets
+//! are etcd's, so that its dashboards and alerts carry over.
+
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, core::Collector, exponential_buckets,
+};
+use quorate_license::{LicenseStatus, NodeRole, Serial, TenantId, Timestamp};
+use quorate_raft_store::disk::StoreMetrics;
+
+/// Version of the agent, as in `quorate_build_info`.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The agent's metrics. Made once per process and shared.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Where all of them are registered; what `/metrics` shows.
+    pub registry: Registry,
+    /// The store's own.
+    pub store: StoreMetrics,
+
+    /// 1 while this node knows a leader.
+    pub server_has_leader: IntGauge,
+    /// 1 while this node is the leader.
+    pub server_is_leader: IntGauge,
+    /// 1 while this node is a learner.
+    pub server_is_learner: IntGauge,
+    /// How often the leader has changed, as seen by this node.
+    pub leader_changes_seen: IntCounter,
+    /// Heartbeats that could not be sent.
+    pub heartbeat_send_failures: IntCounter,
+    /// How often the agent has started on this data directory; set once by [`Metrics::advance`].
+    pub server_starts: IntCounter,
+    /// Index of the last committed entry: set by [`Metrics::advance`].
+    pub proposals_committed: IntCounter,
+    /// Index of the last applied entry: set by [`Metrics::advance`].
+    pub proposals_applied: IntCounter,
+    /// Proposals that wait for their outcome here.
+    pub proposals_pending: IntGauge,
+    /// Proposals that ended without an answer.
+    pub proposals_failed: IntCounter,
+
+    /// Members other than this node.
+    pub known_peers: IntGauge,
+    /// Of these, the ones with a living connection.
+    pub active_peers: IntGauge,
+    /// Round trips by peer, label `to`: the node's name.
+    pub peer_round_trip: HistogramVec,
+    /// Messages that could not be sent, label `to`: the node's name.
+    pub peer_sent_failures: IntCounterVec,
+    /// How long sending a whole snapshot took.
+    pub snapshot_send: Histogram,
+    /// How long receiving a whole snapshot took.
+    pub snapshot_receive: Histogram,
+
+    /// Index of the last entry whose licenses this node shows.
+    pub license_applied_index: IntGauge,
+    /// License files and receipts that could not be written.
+    pub license_file_write_failures: IntCounter,
+    /// The product's open watches.
+    pub license_watches: IntGauge,
+    /// Answers to the product's `Check`: allowed.
+    pub license_checks_allowed: IntCounter,
+    /// Answers to the product's `Check`: refused.
+    pub license_checks_refused: IntCounter,
+    license_expiration: GaugeVec,
+    license_state: IntGaugeVec,
+    license_serial: IntGaugeVec,
+
+    /// Requests to the License Portal, label `outcome`: `ok`, `refused`, or `failed`.
+    pub portal_request_duration: HistogramVec,
+    /// Free bytes of the disk that holds the data directory.
+    pub disk_free: IntGauge,
+    build_info: IntGaugeVec,
+}
+
+impl Metrics {
+    /// Makes and registers all of them, those of the process included.
+    ///
+    /// # Errors
+    /// None in practice: if two had the same name, or one a malformed one.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let new = Register(&registry);
+        let checks = new.int_counter_vec(
+            "quorate_license_checks_total",
+            "Answers to the product's question whether a feature may be used.",
+            &["result"],
+        )?;
+        Ok(Metrics {
+            store: StoreMetrics::register(&registry)?,
+            server_has_leader: new.int_gauge("quorate_server_has_leader", "Whether this node knows a leader.")?,
+            server_is_leader: new.int_gauge("quorate_server_is_leader", "Whether this node is the leader.")?,
+            server_is_learner: new.int_gauge("quorate_server_is_learner", "Whether this node is a learner.")?,
+            leader_changes_seen: new.int_counter(
+                "quorate_server_leader_changes_seen_total",
+                "How often the leader has changed, as seen by this node.",
+            )?,
+            heartbeat_send_failures: new.int_counter(
+                "quorate_server_heartbeat_send_failures_total",
+                "Heartbeats that could not be sent.",
+            )?,
+            server_starts: new
+                .int_counter("quorate_server_starts_total", "Starts of the agent on this data directory.")?,
+            proposals_committed: new
+                .int_counter("quorate_server_proposals_committed_total", "Index of the last committed log entry.")?,
+            proposals_applied: new
+                .int_counter("quorate_server_proposals_applied_total", "Index of the last applied log entry.")?,
+            proposals_pending: new
+                .int_gauge("quorate_server_proposals_pending", "Proposals that wait for their outcome.")?,
+            proposals_failed: new
+                .int_counter("quorate_server_proposals_failed_total", "Proposals that ended without an answer.")?,
+            known_peers: new.int_gauge("quorate_network_known_peers", "Members other than this node.")?,
+            active_peers: new
+                .int_gauge("quorate_network_active_peers", "Other members with a living connection.")?,
+            peer_round_trip: new.histogram_vec(
+                "quorate_network_peer_round_trip_time_seconds",
+                "Round trips of messages to other members.",
+                &["to"],
+                exponential_buckets(0.0001, 2.0, 16)?,
+            )?,
+            peer_sent_failures: new.int_counter_vec(
+                "quorate_network_peer_sent_failures_total",
+                "Messages to other members that could not be sent.",
+                &["to"],
+            )?,
+            snapshot_send: new.histogram(
+                "quorate_network_snapshot_send_total_duration_seconds",
+                "How long sending a whole snapshot took.",
+                exponential_buckets(0.1, 2.0, 10)?,
+            )?,
+            snapshot_receive: new.histogram(
+                "quorate_network_snapshot_receive_total_duration_seconds",
+                "How long receiving a whole snapshot took.",
+                exponential_buckets(0.1, 2.0, 10)?,
+            )?,
+            license_applied_index: new.int_gauge(
+                "quorate_license_applied_index",
+                "Index of the last log entry whose licenses this node shows.",
+            )?,
+            license_file_write_failures: new.int_counter(
+                "quorate_license_file_write_failures_total",
+                "License files and receipts that could not be written.",
+            )?,
+            license_watches: new.int_gauge("quorate_license_watches", "Open watches of the product.")?,
+            license_checks_allowed: checks.with_label_values(&["allowed"]),
+            license_checks_refused: checks.with_label_values(&["refused"]),
+            license_expiration: new.gauge_vec(
+                "quorate_license_expiration_timestamp_seconds",
+                "When the tenant's license ends; absent if it doesn't.",
+                &["tenant"],
+            )?,
+            license_state: new.int_gauge_vec(
+                "quorate_license_state",
+                "1 for the state that the tenant's license has, 0 for the others.",
+                &["tenant", "state"],
+            )?,
+            license_serial: new.int_gauge_vec(
+                "quorate_license_serial",
+                "Serial of the tenant's license; 0 without one.",
+                &["tenant"],
+            )?,
+            portal_request_duration: new.histogram_vec(
+                "quorate_portal_request_duration_seconds",
+                "How long requests to the License Portal took.",
+                &["outcome"],
+                exponential_buckets(0.01, 2.0, 14)?,
+            )?,
+            disk_free: new
+                .int_gauge("quorate_disk_free_bytes", "Free bytes of the disk that holds the data directory.")?,
+            build_info: new.int_gauge_vec(
+                "quorate_build_info",
+                "1; the labels tell the agent's version and the node's role.",
+                &["version", "role"],
+            )?,
+            registry,
+        })
+    }
+
+    /// Tells the role in `quorate_build_info`.
+    pub fn set_role(&self, role: NodeRole) {
+        self.build_info.reset();
+        self.build_info.with_label_values(&[VERSION, role.as_str()]).set(1);
+    }
+
+    /// Moves a counter that follows an outside value, such as a log index, up to that value. Each
+    /// counter is moved by one task only.
+    pub fn advance(counter: &IntCounter, value: u64) {
+        let behind = value.saturating_sub(counter.get());
+        if behind > 0 {
+            counter.inc_by(behind);
+        }
+    }
+
+    /// Shows one tenant's license.
+    pub fn show_license(
+        &self,
+        tenant: &TenantId,
+        status: &LicenseStatus,
+        serial: Serial,
+        expires_at: Option<Timestamp>,
+    ) {
+        let tenant = tenant.as_str();
+        for name in LicenseStatus::NAMES {
+            let here = i64::from(name == status.as_str());
+            self.license_state.with_label_values(&[tenant, name]).set(here);
+        }
+        self.license_serial.with_label_values(&[tenant]).set(i64::try_from(serial.0).unwrap_or(i64::MAX));
+        match expires_at {
+            Some(end) => self.license_expiration.with_label_values(&[tenant]).set(end.as_unix_seconds()),
+            // It is only missing if it was not shown before.
+            None => drop(self.license_expiration.remove_label_values(&[tenant])),
+        }
+    }
+}
+
+/// Makes metrics and registers them.
+struct Register<'a>(&'a Registry);
+
+impl Register<'_> {
+    fn register<C: Collector + Clone + 'static>(&self, metric: C) -> Result<C, prometheus::Error> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn int_gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.register(IntGauge::new(name, help)?)
+    }
+
+    fn int_counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.register(IntCounter::new(name, help)?)
+    }
+
+    fn int_counter_vec(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn int_gauge_vec(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge_vec(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+        self.register(GaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> Result<Histogram, prometheus::Error> {
+        self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?)
+    }
+
+    fn histogram_vec(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: Vec<f64>,
+    ) -> Result<HistogramVec, prometheus::Error> {
+        self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use prometheus::proto::MetricType;
+
+    use super::*;
+
+    /// All metrics, the labelled ones with one value each.
+    fn all() -> Metrics {
+        let metrics = Metrics::new().unwrap();
+        metrics.set_role(NodeRole::Management);
+        metrics.peer_round_trip.with_label_values(&["ms2"]).observe(0.001);
+        metrics.peer_sent_failures.with_label_values(&["ms2"]).inc();
+        metrics.portal_request_duration.with_label_values(&["ok"]).observe(0.1);
+        let end = Some(Timestamp::from_unix_ms(1_800_000_000_000));
+        metrics.show_license(&TenantId::default_tenant(), &LicenseStatus::Active, Serial(3), end);
+        metrics
+    }
+
+    #[test]
+    fn names_types_and_help_are_a_promise() {
+        let mut text = String::new();
+        for family in all().registry.gather() {
+            let kind = match family.get_field_type() {
+                MetricType::COUNTER => "counter",
+                MetricType::GAUGE => "gauge",
+                MetricType::HISTOGRAM => "histogram",
+                MetricType::SUMMARY => "summary",
+                MetricType::UNTYPED => "untyped",
+            };
+            let first = &family.get_metric()[0];
+            let labels: Vec<_> = first.get_label().iter().map(|label| label.name()).collect();
+            writeln!(text, "{} ({kind}) {{{}}}\n    {}", family.name(), labels.join(","), family.help()).unwrap();
+        }
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn names_follow_the_conventions_of_prometheus() {
+        for family in all().registry.gather() {
+            let (name, counter) = (family.name(), family.get_field_type() == MetricType::COUNTER);
+            assert_eq!(name.ends_with("_total"), counter, "{name}");
+            assert!(name.starts_with("quorate_") || name.starts_with("process_"), "{name}");
+            assert!(!family.help().is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn one_state_is_shown_at_a_time_and_a_perpetual_license_has_no_end() {
+        let metrics = all();
+        let tenant = TenantId::default_tenant();
+        let shown = |state: &str| metrics.license_state.with_label_values(&["default", state]).get();
+        assert_eq!((shown("active"), shown("expired")), (1, 0));
+        metrics.show_license(&tenant, &LicenseStatus::Expired, Serial(4), None);
+        assert_eq!((shown("active"), shown("expired")), (0, 1));
+        let names: Vec<_> = metrics.registry.gather().iter().map(|family| family.name().to_owned()).collect();
+        assert!(!names.iter().any(|name| name.contains("expiration")), "{names:?}");
+    }
+
+    #[test]
+    fn counters_follow_an_index_and_never_go_back() {
+        let metrics = all();
+        for index in [5, 9, 7] {
+            Metrics::advance(&metrics.proposals_applied, index);
+        }
+        assert_eq!(metrics.proposals_applied.get(), 9);
+    }
+}

@@ -1,0 +1,9 @@
+//! Connections: our own listeners, and channels to other nodes.
+
+mod channel;
+mod listener;
+mod peers;
+
+pub use channel::{ChannelOptions, tls_channel};
+pub use listener::{Limits, Listener, PeerInfo, bind_unix};
+pub use peers::{Peers, Use};

@@ -1,0 +1,169 @@
+//! The cluster's CA and the certificates that it issues.
+
+use std::time::Duration;
+
+use quorate_license::Timestamp;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::{PeerIdentity, internal_name};
+
+/// A CA is valid for this long.
+const CA_DAYS: u32 = 20 * 365;
+/// A node certificate is valid for this long.
+const NODE_DAYS: u32 = 2 * 365;
+/// Certificates are valid from this long before they were made, for clocks that are behind.
+const BEFORE_DAYS: i64 = 1;
+
+/// Why a certificate could not be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    /// A certificate, key or request can't be made or read.
+    #[error("the {what} can't be used: {source}")]
+    Certificate {
+        /// What it is.
+        what: &'static str,
+        /// Why.
+        source: rcgen::Error,
+    },
+    /// The text is no PEM certificate.
+    #[error("the {what} is not a PEM file: {reason}")]
+    Pem {
+        /// What it should be.
+        what: &'static str,
+        /// Why it is not.
+        reason: String,
+    },
+    /// TLS can't be set up.
+    #[error("TLS can't be set up: {0}")]
+    Tls(String),
+}
+
+fn certificate_error(what: &'static str) -> impl Fn(rcgen::Error) -> PkiError {
+    move |source| PkiError::Certificate { what, source }
+}
+
+/// The cluster's CA, with its private key.
+pub struct Authority {
+    certificate: String,
+    key: Zeroizing<String>,
+}
+
+/// Whom a node certificate is for.
+#[derive(Debug, Clone)]
+pub struct CertificateSubject {
+    /// The node.
+    pub identity: PeerIdentity,
+    /// Host names and IP addresses at which it is reached.
+    pub hosts: Vec<String>,
+}
+
+/// A node's TLS key, and the request for its certificate.
+pub struct NodeTlsKey {
+    /// The private key, PEM.
+    pub key: Zeroizing<String>,
+    /// The certificate signing request, PEM.
+    pub request: String,
+}
+
+impl NodeTlsKey {
+    /// Makes a new key.
+    ///
+    /// # Errors
+    /// [`PkiError::Certificate`] if the system gives no random bytes.
+    pub fn generate() -> Result<Self, PkiError> {
+        let key = KeyPair::generate().map_err(certificate_error("TLS key"))?;
+        let request = CertificateParams::default()
+            .serialize_request(&key)
+            .and_then(|request| request.pem())
+            .map_err(certificate_error("certificate request"))?;
+        Ok(NodeTlsKey { key: Zeroizing::new(key.serialize_pem()), request })
+    }
+}
+
+impl Authority {
+    /// Makes the CA of a new cluster.
+    ///
+    /// # Errors
+    /// [`PkiError::Certificate`] if the system gives no random bytes.
+    pub fn create(cluster_id: &quorate_license::ClusterId, now: Timestamp) -> Result<Self, PkiError> {
+        let error = certificate_error("CA certificate");
+        let key = KeyPair::generate().map_err(&error)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = common_name(&format!("Quorate cluster {cluster_id}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        set_validity(&mut params, now, CA_DAYS);
+        let certificate = params.self_signed(&key).map_err(&error)?;
+        Ok(Authority { certificate: certificate.pem(), key: Zeroizing::new(key.serialize_pem()) })
+    }
+
+    /// The CA of these PEM texts.
+    pub fn from_pem(certificate: String, key: Zeroizing<String>) -> Self {
+        Authority { certificate, key }
+    }
+
+    /// The certificate, PEM.
+    pub fn certificate(&self) -> &str {
+        &self.certificate
+    }
+
+    /// The private key, PEM. Secret.
+    pub fn expose_key(&self) -> &str {
+        &self.key
+    }
+
+    /// Issues a node certificate, PEM, for the key of a certificate request. Nothing else of the
+    /// request counts.
+    ///
+    /// # Errors
+    /// [`PkiError::Certificate`] if the request is not one, or is not signed by its key.
+    pub fn issue(&self, request: &str, subject: &CertificateSubject, now: Timestamp) -> Result<String, PkiError> {
+        let mut request = CertificateSigningRequestParams::from_pem(request)
+            .map_err(certificate_error("certificate request"))?;
+        let mut names = vec![internal_name(&subject.identity.cluster_id, subject.identity.node)];
+        names.extend(subject.hosts.iter().cloned());
+        let error = certificate_error("node certificate");
+        let mut params = CertificateParams::new(names).map_err(&error)?;
+        let uri = subject.identity.to_string().try_into().map_err(&error)?;
+        params.subject_alt_names.push(SanType::URI(uri));
+        params.distinguished_name = common_name(&format!("Quorate node {}", subject.identity.node));
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        set_validity(&mut params, now, NODE_DAYS);
+        request.params = params;
+        let key = KeyPair::from_pem(&self.key).map_err(certificate_error("CA key"))?;
+        let issuer =
+            Issuer::from_ca_cert_pem(&self.certificate, key).map_err(certificate_error("CA certificate"))?;
+        Ok(request.signed_by(&issuer).map_err(&error)?.pem())
+    }
+}
+
+fn common_name(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+fn set_validity(params: &mut CertificateParams, now: Timestamp, days: u32) {
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    let at = |time: Timestamp| epoch + Duration::from_millis(time.as_unix_ms().unsigned_abs());
+    params.not_before = at(now.plus_ms(-BEFORE_DAYS * quorate_license::DAY_MS));
+    params.not_after = at(now.plus_days(days));
+}
+
+/// SHA-256 of a CA's certificate: what a join token carries.
+///
+/// # Errors
+/// [`PkiError::Pem`].
+pub fn ca_fingerprint(certificate: &str) -> Result<[u8; 32], PkiError> {
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes())
+        .map_err(|error| PkiError::Pem { what: "CA certificate", reason: error.to_string() })?;
+    Ok(Sha256::digest(&der).into())
+}

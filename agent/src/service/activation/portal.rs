@@ -1,0 +1,213 @@
+//! Asking the License Portal, over TLS, with a deadline and retries.
+//!
+//! Every retry sends the same bytes under the same idempotency key, so the portal answers once
+//! however often it is asked.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use backon::{ExponentialBuilder, Retryable};
+use quorate_license::{IntegrityKey, LicenseKey};
+use reqwest::{Certificate, Client, Proxy, StatusCode, header::CONTENT_TYPE};
+use serde::Deserialize;
+
+use crate::{
+    api::{ApiError, ErrorKind},
+    config,
+    metrics::Metrics,
+};
+
+const ATTEMPT: Duration = Duration::from_secs(15);
+const MAX_ANSWER_BYTES: usize = 6 << 20;
+
+/// The way to the portal.
+pub(super) struct Portal {
+    client: Client,
+    url: String,
+    timeout: Duration,
+    metrics: Arc<Metrics>,
+}
+
+/// Why the portal gave no license key.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PortalError {
+    /// It can't be set up from the configuration.
+    #[error("the way to the License Portal can't be set up: {0}")]
+    Setup(String),
+    /// It refused, for good.
+    #[error("{message}")]
+    Refused { code: String, message: String, hint: String },
+    /// It could not be reached, or could not answer now. It may have seen the request.
+    #[error("the License Portal at {url} could not be reached: {reason}")]
+    Unreachable { url: String, reason: String },
+    /// Its answer can't be read.
+    #[error("the License Portal's answer can't be used: {0}")]
+    Answer(String),
+}
+
+#[derive(Deserialize)]
+struct Activated {
+    license_key: String,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    code: String,
+    message: String,
+    #[serde(default)]
+    hint: String,
+}
+
+impl Portal {
+    pub(super) async fn new(config: &config::Portal, metrics: Arc<Metrics>) -> Result<Self, PortalError> {
+        let setup = |error: &dyn std::fmt::Display| PortalError::Setup(error.to_string());
+        let mut builder = Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(ATTEMPT)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("quorate/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = &config.ca_file {
+            builder = builder.tls_certs_only(read_certificates(path.clone()).await?);
+        }
+        builder = match &config.proxy {
+            Some(proxy) => builder.proxy(Proxy::all(proxy.expose()).map_err(|error| setup(&error))?),
+            None => builder.no_proxy(),
+        };
+        Ok(Portal {
+            client: builder.build().map_err(|error| setup(&error))?,
+            url: config.url.trim_end_matches('/').to_owned(),
+            timeout: config.timeout,
+            metrics,
+        })
+    }
+
+    /// Sends an integrity key and returns the license key. Nothing of it is checked yet.
+    pub(super) async fn activate(&self, key: &IntegrityKey, text: &str) -> Result<LicenseKey, PortalError> {
+        let idempotency_key = format!("{}/{}/{}", key.cluster_id, key.epoch.id, key.nonce);
+        let attempt = || self.attempt(&idempotency_key, text);
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(300))
+            .with_max_delay(Duration::from_secs(5))
+            .with_jitter()
+            .without_max_times();
+        let retried = attempt
+            .retry(backoff)
+            .when(|error| matches!(error, PortalError::Unreachable { .. }))
+            .notify(|error, pause| tracing::info!(%error, ?pause, "asking the portal again"));
+        match tokio::time::timeout(self.timeout, retried).await {
+            Ok(result) => result,
+            Err(_) => Err(PortalError::Unreachable {
+                url: self.url.clone(),
+                reason: format!("no answer within {} seconds", self.timeout.as_secs()),
+            }),
+        }
+    }
+
+    async fn attempt(&self, idempotency_key: &str, text: &str) -> Result<LicenseKey, PortalError> {
+        let started = tokio::time::Instant::now();
+        let result = self.post(idempotency_key, text).await;
+        let outcome = match &result {
+            Ok(_) => "ok",
+            Err(PortalError::Refused { .. }) => "refused",
+            Err(_) => "failed",
+        };
+        let took = started.elapsed().as_secs_f64();
+        self.metrics.portal_request_duration.with_label_values(&[outcome]).observe(took);
+        result
+    }
+
+    async fn post(&self, idempotency_key: &str, text: &str) -> Result<LicenseKey, PortalError> {
+        let unreachable = |error: reqwest::Error| PortalError::Unreachable {
+            url: self.url.clone(),
+            reason: root_cause(&error),
+        };
+        let response = self
+            .client
+            .post(format!("{}/api/v1/activations", self.url))
+            .header("Idempotency-Key", idempotency_key)
+            .header(CONTENT_TYPE, "text/plain")
+            .body(text.to_owned())
+            .send()
+            .await
+            .map_err(unreachable)?;
+        let status = response.status();
+        let body = bounded_body(response).await.map_err(|error| match error {
+            Some(error) => unreachable(error),
+            None => PortalError::Answer("it is too large".to_owned()),
+        })?;
+        if status.is_success() {
+            let activated: Activated =
+                serde_json::from_slice(&body).map_err(|error| PortalError::Answer(error.to_string()))?;
+            return LicenseKey::from_text(&activated.license_key)
+                .map_err(|error| PortalError::Answer(error.to_string()));
+        }
+        let temporary = status.is_server_error()
+            || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+        match serde_json::from_slice::<Refusal>(&body) {
+            Ok(refusal) if !temporary => Err(PortalError::Refused {
+                code: refusal.code,
+                message: refusal.message,
+                hint: refusal.hint,
+            }),
+            // A proxy's or another server's page: the portal has not spoken.
+            _ => Err(PortalError::Unreachable {
+                url: self.url.clone(),
+                reason: format!("it answered with HTTP status {status}"),
+            }),
+        }
+    }
+}
+
+/// Reads a body, up to a bound. None as the error: it is larger.
+async fn bounded_body(mut response: reqwest::Response) -> Result<Vec<u8>, Option<reqwest::Error>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(Some)? {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+async fn read_certificates(path: PathBuf) -> Result<Vec<Certificate>, PortalError> {
+    let failed = |reason: String| PortalError::Setup(reason);
+    let pem = tokio::fs::read(&path).await.map_err(|error| failed(format!("{}: {error}", path.display())))?;
+    Certificate::from_pem_bundle(&pem).map_err(|error| failed(format!("{}: {error}", path.display())))
+}
+
+/// What is at the bottom: "connection refused", not "error sending request".
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+impl From<PortalError> for ApiError {
+    fn from(error: PortalError) -> Self {
+        let message = error.to_string();
+        match error {
+            PortalError::Refused { code, hint, .. } => ApiError::new(ErrorKind::Refused, &code, message, hint),
+            PortalError::Unreachable { .. } => ApiError::new(
+                ErrorKind::Unavailable,
+                "portal_unreachable",
+                message,
+                "the activation stays open: repeat the command with the same activation key, or wait, it is \
+                 retried by itself; nothing is used twice",
+            ),
+            PortalError::Setup(_) => ApiError::new(
+                ErrorKind::Refused,
+                "portal_not_configured",
+                message,
+                "correct the section [portal] of the configuration",
+            ),
+            PortalError::Answer(_) => ApiError::new(
+                ErrorKind::Refused,
+                "portal_answer_invalid",
+                message,
+                "check portal.url; nothing was changed, the activation stays open",
+            ),
+        }
+    }
+}

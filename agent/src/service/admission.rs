@@ -1,0 +1,188 @@
+//! Admitting a node that shows a join token.
+
+use std::sync::Arc;
+
+use quorate_license::{
+    BuildNumber, ClusterId, ComputerId, Epoch, NodeId, NodeName, NodePublicKey, NodeRole, NodeSignature,
+    SignatureDomain,
+};
+use quorate_raft_store::{
+    Command, Outcome,
+    command::AdmitNode,
+    seal::{ManagementKey, Purpose},
+    state::{Addresses, HostReport, TokenPurpose},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    api::{ApiError, ErrorKind},
+    clock,
+    cluster::Cluster,
+    data_dir::NodeFile,
+    pki::{Authority, CertificateSubject, JoinToken, PeerIdentity, PkiError, secret_hash},
+    setup,
+};
+
+/// What a joiner says of itself.
+#[derive(Debug)]
+pub struct Joiner {
+    /// The name that it wants.
+    pub name: NodeName,
+    /// The role that its administrator means; none: the token's.
+    pub role: Option<NodeRole>,
+    /// Its identity key.
+    pub key: NodePublicKey,
+    /// Its computer.
+    pub computer_id: ComputerId,
+    /// Version of the licensed product on it.
+    pub build: Option<BuildNumber>,
+    /// Its agent's version.
+    pub agent_version: String,
+    /// The highest feature level that its agent reads.
+    pub feature_level: u32,
+    /// Where it is reached.
+    pub addresses: Addresses,
+    /// What its host says of itself.
+    pub host: HostReport,
+    /// The request for its certificate, PEM.
+    pub certificate_request: String,
+    /// By its identity key, over the certificate request.
+    pub signature: NodeSignature,
+}
+
+/// What an admitted node gets.
+pub struct Admitted {
+    /// The cluster.
+    pub cluster_id: ClusterId,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The node's id.
+    pub node: NodeId,
+    /// The node's role.
+    pub role: NodeRole,
+    /// Its certificate, PEM.
+    pub certificate: String,
+    /// The CA's certificate, PEM.
+    pub ca_certificate: String,
+    /// For Management Servers only.
+    pub management_key: Option<ManagementKey>,
+}
+
+/// Admits nodes. Only a Management Server can: it needs the CA's key.
+pub struct Admission {
+    cluster: Arc<Cluster>,
+    own: Arc<NodeFile>,
+    management_key: Option<ManagementKey>,
+}
+
+impl Admission {
+    /// The admission of this node.
+    pub fn new(cluster: Arc<Cluster>, own: Arc<NodeFile>, management_key: Option<ManagementKey>) -> Self {
+        Admission { cluster, own, management_key }
+    }
+
+    /// Admits a joiner, through the log, and gives it an id and a certificate. A repeat by the same
+    /// joiner with the same token gets the same id.
+    ///
+    /// # Errors
+    /// The refusal, by name.
+    pub async fn admit(&self, token: JoinToken, joiner: Joiner) -> Result<Admitted, ApiError> {
+        let Some(management_key) = &self.management_key else {
+            return Err(ApiError::new(
+                ErrorKind::Refused,
+                "not_a_management_server",
+                format!("{} is a Spooler Controller and can't admit nodes", self.own.name),
+                "give the address of a Management Server with --server",
+            ));
+        };
+        joiner.key.verify(SignatureDomain::Join, joiner.certificate_request.as_bytes(), &joiner.signature).map_err(
+            |_| {
+                ApiError::new(
+                    ErrorKind::Denied,
+                    "signature_invalid",
+                    "the request is not signed by the joiner's node key",
+                    "run `quorate join` again",
+                )
+            },
+        )?;
+        let role = match joiner.role {
+            Some(role) => role,
+            None => self.token_role(&token)?,
+        };
+        let hosts = setup::hosts_of(&joiner.addresses);
+        let command = Command::AdmitNode(AdmitNode {
+            token: token.id,
+            secret_hash: secret_hash(&token.secret),
+            name: joiner.name.clone(),
+            role,
+            key: joiner.key,
+            computer_id: joiner.computer_id,
+            build: joiner.build,
+            agent_version: joiner.agent_version,
+            feature_level: joiner.feature_level,
+            addresses: joiner.addresses,
+            host: joiner.host,
+        });
+        let node = match self.cluster.propose(command).await?.result? {
+            Outcome::NodeAdmitted { node } => node,
+            other => return Err(unexpected(&other)),
+        };
+        tracing::info!(%node, name = %joiner.name, %role, "a node was admitted");
+
+        let authority = self.authority(management_key)?;
+        let subject = CertificateSubject {
+            identity: PeerIdentity {
+                cluster_id: self.own.cluster_id,
+                epoch_number: self.own.epoch.number,
+                role,
+                node,
+            },
+            hosts,
+        };
+        let certificate = authority.issue(&joiner.certificate_request, &subject, clock::now())?;
+        Ok(Admitted {
+            cluster_id: self.own.cluster_id,
+            epoch: self.own.epoch,
+            node,
+            role,
+            certificate,
+            ca_certificate: authority.certificate().to_owned(),
+            management_key: (role == NodeRole::Management).then(|| management_key.clone()),
+        })
+    }
+
+    /// The role that a token is for. What is wrong with the token is said by the log's own check.
+    fn token_role(&self, token: &JoinToken) -> Result<NodeRole, ApiError> {
+        let view = self.cluster.view();
+        match view.state.tokens().get(&token.id).map(|token| &token.purpose) {
+            Some(TokenPurpose::Join { role, .. }) => Ok(*role),
+            Some(TokenPurpose::Admin { .. }) => {
+                Err(quorate_raft_store::Refusal::TokenNotForJoin(token.id).into())
+            }
+            None => Err(quorate_raft_store::Refusal::TokenUnknown.into()),
+        }
+    }
+
+    fn authority(&self, management_key: &ManagementKey) -> Result<Authority, ApiError> {
+        let view = self.cluster.view();
+        let cluster = view.state.cluster().ok_or(quorate_raft_store::Refusal::NotInitialized)?;
+        let key = management_key.open(Purpose::CaKey, &cluster.sealed_ca_key).map_err(|error| internal(&error))?;
+        let key = String::from_utf8(key.to_vec()).map_err(|error| internal(&error))?;
+        Ok(Authority::from_pem(cluster.ca_certificate.clone(), Zeroizing::new(key)))
+    }
+}
+
+fn internal(error: &dyn std::fmt::Display) -> ApiError {
+    ApiError::new(ErrorKind::Internal, "internal", error.to_string(), "see the log of this Management Server")
+}
+
+/// An outcome that does not belong to the command. Can't happen while `apply` is right.
+pub(super) fn unexpected(outcome: &Outcome) -> ApiError {
+    internal(&format!("the cluster answered another question: {outcome:?}"))
+}
+
+impl From<PkiError> for ApiError {
+    fn from(error: PkiError) -> Self {
+        internal(&error)
+    }
+}

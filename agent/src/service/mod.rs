@@ -1,0 +1,18 @@
+//! Use cases. A service authorizes nothing and knows no wire format: it decides, proposes, reads.
+
+mod activation;
+mod admission;
+mod health;
+pub mod licensing;
+mod report;
+mod signing;
+mod status;
+mod tokens;
+
+pub use activation::{ActivationRequest, Activations, Event, Installed, Plan, PlannedNode};
+pub use admission::{Admission, Admitted, Joiner};
+pub use health::{Health, health};
+pub use report::{OwnReport, report_node};
+pub use signing::Signing;
+pub use status::{ClusterStatus, NodeStatus, cluster_status, default_serial};
+pub use tokens::{NewToken, create_token, revoke_token};

@@ -1,0 +1,162 @@
+//! `quorate join`: a further node, by a token.
+//!
+//! The server's CA is checked against the token before anything is sent. The node key is kept over
+//! a repeat, so a `join` that was broken off can be run again and gets the same answer.
+
+use std::{sync::Arc, time::Duration};
+
+use quorate_license::{ClusterId, Epoch, EpochId, NodeId, NodeKey, NodeRole, SignatureDomain};
+use quorate_proto::node::v1::{JoinRequest, JoinResponse, cluster_service_client::ClusterServiceClient};
+use quorate_raft_store::{FEATURE_LEVEL, seal::ManagementKey};
+use rustls::{ClientConfig, pki_types::ServerName};
+use secrecy::{ExposeSecret, SecretString};
+use tonic::Status;
+use zeroize::Zeroizing;
+
+use super::{SetupError, addresses, error::random};
+use crate::{
+    api::status_parts,
+    config::Config,
+    data_dir::{DataDir, NodeFile, TlsFiles},
+    host,
+    net::{ChannelOptions, tls_channel},
+    pki::{JoinToken, NodeTlsKey, pinned_client},
+};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What the administrator gives to `join`.
+#[derive(Debug)]
+pub struct JoinOptions {
+    /// The join token's text.
+    pub token: SecretString,
+    /// Nodes of the cluster, `host:port`; the first that answers is asked.
+    pub servers: Vec<String>,
+    /// The role that the administrator means; the token's is what counts.
+    pub role: Option<NodeRole>,
+}
+
+/// What `join` made.
+#[derive(Debug, Clone)]
+pub struct JoinReport {
+    /// The cluster.
+    pub cluster_id: ClusterId,
+    /// This node.
+    pub node_id: NodeId,
+    /// Its role.
+    pub role: NodeRole,
+}
+
+/// Joins this host to a cluster and prepares its data directory.
+///
+/// # Errors
+/// [`SetupError`]; the directory stays unprepared then.
+pub async fn join(config: &Config, options: JoinOptions) -> Result<JoinReport, SetupError> {
+    let token: JoinToken = options.token.expose_secret().parse()?;
+    let dir = DataDir::new(&config.node.data_dir);
+    dir.check_unprepared()?;
+    let computer_id = host::computer_id(&config.identity)?;
+    dir.create()?;
+    let _lock = dir.lock()?;
+
+    let node_key = match dir.node_key_if_any()? {
+        Some(key) => key,
+        None => {
+            let seed = Zeroizing::new(random::<32>()?);
+            dir.save_node_key(&seed)?;
+            NodeKey::from_seed(*seed)
+        }
+    };
+    let tls_key = NodeTlsKey::generate()?;
+    let addresses = addresses(config);
+    let report = host::host_report();
+    let request = JoinRequest {
+        token: token.expose().to_string(),
+        name: config.node.name.to_string(),
+        role: options.role.map(|role| role.to_string()).unwrap_or_default(),
+        node_key: node_key.public().as_bytes().to_vec().into(),
+        computer_id: computer_id.to_string(),
+        build: config.build.number.as_ref().map(ToString::to_string).unwrap_or_default(),
+        agent_version: crate::VERSION.to_owned(),
+        feature_level: FEATURE_LEVEL,
+        raft_address: addresses.raft,
+        http_address: addresses.http,
+        os: report.os,
+        kernel: report.kernel,
+        booted_at_ms: report.booted_at.as_unix_ms(),
+        hardware: report.hardware.unwrap_or_default(),
+        signature: node_key.sign(SignatureDomain::Join, tls_key.request.as_bytes()).as_bytes().to_vec().into(),
+        certificate_request: tls_key.request.clone(),
+    };
+    let tls = pinned_client(token.ca_fingerprint)?;
+    let response = ask(&options.servers, tls, request).await?;
+    prepare(config, &dir, response, tls_key)
+}
+
+/// Asks one server after the other. A refusal is final, a server that can't be reached is not.
+async fn ask(
+    servers: &[String],
+    tls: Arc<ClientConfig>,
+    request: JoinRequest,
+) -> Result<JoinResponse, SetupError> {
+    let mut failures = Vec::new();
+    for server in servers {
+        let address = server.clone();
+        let channel = tls_channel(ChannelOptions {
+            address: move || Some(address.clone()),
+            tls: tls.clone(),
+            // Not looked at: the token pins the CA, and the CA issues to this cluster's nodes only.
+            server_name: ServerName::try_from("join.quorate.internal")
+                .map_err(|error| SetupError::Answer(error.to_string()))?,
+        });
+        let mut client = ClusterServiceClient::new(channel);
+        match tokio::time::timeout(DEADLINE, client.join(request.clone())).await {
+            Ok(Ok(response)) => return Ok(response.into_inner()),
+            Ok(Err(status)) => match refusal(&status) {
+                Some(refusal) => return Err(refusal),
+                None => failures.push(format!("{server}: {}", root_cause(&status))),
+            },
+            Err(_) => failures.push(format!("{server}: no answer within {} seconds", DEADLINE.as_secs())),
+        }
+    }
+    Err(SetupError::Unreachable(failures.join("; ")))
+}
+
+fn refusal(status: &Status) -> Option<SetupError> {
+    let parts = status_parts(status)?;
+    Some(SetupError::Refused { code: parts.code, message: status.message().to_owned(), hint: parts.hint })
+}
+
+/// What is at the bottom of a transport error: "connection refused", not "transport error".
+fn root_cause(status: &Status) -> String {
+    let mut cause: &dyn std::error::Error = status;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+fn prepare(
+    config: &Config,
+    dir: &DataDir,
+    response: JoinResponse,
+    tls_key: NodeTlsKey,
+) -> Result<JoinReport, SetupError> {
+    let answer = |what: &str| SetupError::Answer(format!("it names no valid {what}"));
+    let cluster_id: ClusterId = response.cluster_id.parse().map_err(|_| answer("cluster"))?;
+    let epoch_id: EpochId = response.epoch_id.parse().map_err(|_| answer("epoch"))?;
+    let role: NodeRole = response.role.parse().map_err(|_| answer("role"))?;
+    let epoch = Epoch { number: response.epoch_number, id: epoch_id };
+    let node_id = NodeId(response.node_id);
+    if !response.management_key.is_empty() {
+        let bytes = <[u8; 32]>::try_from(response.management_key.as_ref()).map_err(|_| answer("management key"))?;
+        dir.save_management_key(&ManagementKey::from_bytes(bytes))?;
+    }
+    dir.save_tls(&TlsFiles {
+        ca_certificate: response.ca_certificate,
+        certificate: response.certificate,
+        key: tls_key.key,
+    })?;
+    dir.save_node_file(&NodeFile::new(cluster_id, epoch, node_id, config.node.name.clone(), role))?;
+    Ok(JoinReport { cluster_id, node_id, role })
+}

@@ -1,0 +1,31 @@
+//! Preparing a data directory: `init` for the first node, `join` for every other one.
+
+mod error;
+mod init;
+mod join;
+
+pub use error::SetupError;
+pub use init::{InitOptions, InitReport, init};
+pub use join::{JoinOptions, JoinReport, join};
+
+use crate::config::Config;
+
+/// The host part of every address at which a node is reached, for its certificate.
+pub(crate) fn hosts_of(addresses: &quorate_raft_store::state::Addresses) -> Vec<String> {
+    let mut hosts: Vec<String> = [&addresses.raft, &addresses.http]
+        .into_iter()
+        .filter_map(|address| address.rsplit_once(':'))
+        .map(|(host, _)| host.trim_start_matches('[').trim_end_matches(']').to_owned())
+        .collect();
+    hosts.sort();
+    hosts.dedup();
+    hosts
+}
+
+/// Where a node is reached, by its configuration.
+pub(crate) fn addresses(config: &Config) -> quorate_raft_store::state::Addresses {
+    quorate_raft_store::state::Addresses {
+        raft: config.advertise.raft.clone(),
+        http: config.advertise.http.clone(),
+    }
+}

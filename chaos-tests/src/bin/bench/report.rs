@@ -1,0 +1,135 @@
+//! The bench's table and its JSON file.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the bench's output to people is here and nowhere else"
+)]
+
+use std::path::Path;
+
+use comfy_table::{CellAlignment, Table, presets};
+use quorate_chaos_tests::{Failure, Result, files};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::load::Sample;
+
+/// The same measurement on both.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Pair {
+    /// How many asked at a time.
+    pub(crate) clients: usize,
+    /// Quorate.
+    pub(crate) ours: Sample,
+    /// etcd.
+    pub(crate) etcd: Sample,
+}
+
+/// The whole run.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// How long each measurement took.
+    pub(crate) seconds: u64,
+    /// How often it was taken.
+    pub(crate) rounds: usize,
+    /// Changes, by the number of writers.
+    pub(crate) changes: Vec<Pair>,
+    /// Reads, by the number of readers.
+    pub(crate) reads: Vec<Pair>,
+}
+
+/// Tells on standard error what goes on.
+pub(crate) fn progress(text: &str) {
+    eprintln!("{text} ...");
+}
+
+/// Why the bench ends with an error.
+pub(crate) fn failed(failure: &Failure) {
+    eprintln!("The bench failed: {failure}");
+}
+
+impl Pair {
+    fn json(&self) -> Value {
+        let ratio = |ours: u64, etcd: u64| ours as f64 / etcd.max(1) as f64;
+        json!({
+            "clients": self.clients,
+            "ours": self.ours,
+            "etcd": self.etcd,
+            "ratio": {
+                "per_second": self.ours.per_second / self.etcd.per_second.max(f64::MIN_POSITIVE),
+                "p50": ratio(self.ours.p50_us, self.etcd.p50_us),
+                "p99": ratio(self.ours.p99_us, self.etcd.p99_us),
+            },
+        })
+    }
+}
+
+impl Report {
+    /// Prints both tables.
+    pub(crate) fn print(&self) {
+        println!(
+            "\nChanges in a second: CreateToken on the leader's socket, beside etcd's Put (ratio: ours / etcd)"
+        );
+        println!("{}", table("WRITERS", &self.changes));
+        println!(
+            "\nReads in a second: Check over the Unix socket, beside etcd's serializable Range over loopback"
+        );
+        println!("{}", table("READERS", &self.reads));
+        println!("\nMedian of {} rounds of {} s each. Times in microseconds.", self.rounds, self.seconds);
+        println!(
+            "Quorate's nodes speak mutual TLS with each other, etcd's speak plain HTTP. Both sync to the same disk."
+        );
+    }
+
+    /// Writes everything as JSON.
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let pairs = |pairs: &[Pair]| pairs.iter().map(Pair::json).collect::<Vec<_>>();
+        let value = json!({
+            "seconds": self.seconds,
+            "rounds": self.rounds,
+            "changes": pairs(&self.changes),
+            "reads": pairs(&self.reads),
+        });
+        files::write_atomically(path, &format!("{value:#}\n"))?;
+        println!("For programs: {}", path.display());
+        Ok(())
+    }
+}
+
+fn table(clients: &str, pairs: &[Pair]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header([
+        clients,
+        "OURS/S",
+        "P50",
+        "P99",
+        "ETCD/S",
+        "P50",
+        "P99",
+        "RATE RATIO",
+        "P50 RATIO",
+        "P99 RATIO",
+    ]);
+    for pair in pairs {
+        let Pair { clients, ours, etcd } = pair;
+        let ratio = |ours: f64, etcd: f64| format!("{:.2}", ours / etcd.max(f64::MIN_POSITIVE));
+        table.add_row([
+            clients.to_string(),
+            format!("{:.0}", ours.per_second),
+            ours.p50_us.to_string(),
+            ours.p99_us.to_string(),
+            format!("{:.0}", etcd.per_second),
+            etcd.p50_us.to_string(),
+            etcd.p99_us.to_string(),
+            ratio(ours.per_second, etcd.per_second),
+            ratio(ours.p50_us as f64, etcd.p50_us as f64),
+            ratio(ours.p99_us as f64, etcd.p99_us as f64),
+        ]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}

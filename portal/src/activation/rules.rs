@@ -1,0 +1,114 @@
+//! The rules that need the records: whose order is it, is the cluster known, does the fence agree.
+//!
+//! The only caller is in a serializable transaction, so what is read here still holds at the commit.
+
+use quorate_license::{ActivationKey, Fence, IntegrityKey, SupportId, Timestamp};
+
+use super::{Refusal, service::ActivationError};
+use crate::store::{
+    Conn, activations,
+    activations::Activation,
+    installations::{self, Installation},
+    orders::{self, Order},
+};
+
+/// What may be issued.
+#[derive(Debug)]
+pub(super) enum Permit {
+    /// A first activation: the installation is to be made.
+    New {
+        /// The order that it brings.
+        order: Order,
+    },
+    /// The portal had answered requests that the cluster has since superseded: issue again.
+    Again {
+        /// The order that it brings: mostly the one that it brought before.
+        order: Order,
+        /// The installation as it is now.
+        installation: Installation,
+        /// The answers that will never be installed.
+        superseded: Vec<Activation>,
+    },
+}
+
+/// Judges a first activation.
+///
+/// # Errors
+/// The refusal, or the database fails.
+pub(super) async fn judge(
+    conn: &mut Conn,
+    key: &IntegrityKey,
+    now: Timestamp,
+) -> Result<Permit, ActivationError> {
+    let activation_key = key.activation_key.as_ref().ok_or(Refusal::ActivationKeyMissing)?;
+    let installation = installations::find_by_cluster(conn, key.cluster_id).await?;
+    let order = order(conn, activation_key, installation.as_ref(), now).await?;
+    match installation {
+        None if key.fence == Fence(0) => Ok(Permit::New { order }),
+        None => Err(Refusal::FenceMismatch { support_id: None, shown: key.fence, current: Fence(0) }.into()),
+        Some(installation) => again(conn, key, order, installation).await,
+    }
+}
+
+async fn order(
+    conn: &mut Conn,
+    activation_key: &ActivationKey,
+    installation: Option<&Installation>,
+    now: Timestamp,
+) -> Result<Order, ActivationError> {
+    let last5 = || activation_key.last5();
+    let order = orders::find_by_key(conn, &activation_key.hash())
+        .await?
+        .ok_or_else(|| Refusal::ActivationKeyUnknown { last5: last5() })?;
+    if order.revoked_at.is_some() {
+        return Err(Refusal::OrderRevoked { order_id: order.order_id }.into());
+    }
+    let last_moment = match &order.usage {
+        Some(usage) if installation.is_none_or(|here| here.support_id != usage.support_id) => {
+            return Err(Refusal::ActivationKeyUsed {
+                last5: last5(),
+                support_id_end: last_group(&usage.support_id),
+                order_id: order.order_id,
+            }
+            .into());
+        }
+        Some(usage) => usage.expires_at,
+        None => order.terms.activate_by,
+    };
+    if let Some(expired_at) = last_moment
+        && now > expired_at
+    {
+        return Err(Refusal::OrderExpired { order_id: order.order_id, expired_at }.into());
+    }
+    Ok(order)
+}
+
+/// What is shown of another installation's Support ID: enough for its owner, too little for others.
+fn last_group(support_id: &SupportId) -> String {
+    let text = support_id.as_str();
+    text.rsplit('-').next().unwrap_or(text).to_owned()
+}
+
+/// A cluster that is known may activate for the first time only if it never installed an answer:
+/// its fence is 0, and every answer that it was given is one that it has superseded.
+async fn again(
+    conn: &mut Conn,
+    key: &IntegrityKey,
+    order: Order,
+    installation: Installation,
+) -> Result<Permit, ActivationError> {
+    let Installation { support_id, fence: current, .. } = &installation;
+    if key.fence != Fence(0) && key.fence != *current {
+        let (support_id, shown, current) = (Some(support_id.clone()), key.fence, *current);
+        return Err(Refusal::FenceMismatch { support_id, shown, current }.into());
+    }
+    let superseded = activations::beyond(conn, support_id, key.fence).await?;
+    let never_installed = superseded.iter().all(|activation| {
+        activation.cluster_id == key.cluster_id && key.superseded.contains(&activation.nonce)
+    });
+    if key.fence == Fence(0) && never_installed && !superseded.is_empty() {
+        Ok(Permit::Again { order, installation, superseded })
+    } else {
+        Err(Refusal::AlreadyActivated { support_id: support_id.clone() }.into())
+    }
+}

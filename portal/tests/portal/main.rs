@@ -1,0 +1,34 @@
+//! The portal from outside: the real binary, real TLS, real SQLite and real PostgreSQL.
+//!
+//! Every test that touches the records runs on both databases ([`on_both_databases`]). PostgreSQL is
+//! started from Debian's package `postgresql`, once for the whole run, in a folder and on a port of
+//! its own.
+
+/// Declares each test twice: `sqlite::name` and `postgres::name`.
+macro_rules! on_both_databases {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            use crate::support::Database;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(Database::sqlite()).await;
+            })+
+        }
+        mod postgres {
+            use crate::support::Database;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(Database::postgres()).await;
+            })+
+        }
+    };
+}
+
+mod activation;
+mod admin;
+mod crash;
+mod examples;
+mod protocol;
+mod refusals;
+mod serving;
+mod support;

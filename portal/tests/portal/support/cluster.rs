@@ -1,0 +1,117 @@
+//! A cluster that asks: three Management Servers and a Spooler Controller, from one seed.
+
+use std::collections::BTreeMap;
+
+use quorate_license::{
+    ActivationKind, ClusterId, ComputerId, ComputerIdSource, Epoch, EpochId, Fence, IntegrityKey, MachineId,
+    NodeId, NodeKey, NodeRole, NodeRow, NodeStatement, Nonce, Serial, TenantId,
+};
+
+/// The cluster. Its fields may be changed before a request is made.
+#[derive(Clone)]
+pub struct Cluster {
+    pub kind: ActivationKind,
+    pub cluster_id: ClusterId,
+    pub epoch: Epoch,
+    pub fence: Fence,
+    pub nonce: Nonce,
+    pub superseded: Vec<Nonce>,
+    pub first_license_node: NodeId,
+    pub rows: Vec<NodeRow>,
+    keys: Vec<[u8; 32]>,
+}
+
+impl Cluster {
+    pub fn new(seed: u8) -> Self {
+        let keys: Vec<[u8; 32]> = (1..=4).map(|index| key_seed(seed, index)).collect();
+        let rows = (1..=4u8)
+            .map(|index| NodeRow {
+                id: NodeId::new(1, index.into()),
+                role: if index == 4 { NodeRole::Spooler } else { NodeRole::Management },
+                computer_id: computer_id(seed, index, ComputerIdSource::Host),
+                build: Some("7.1.0".parse().unwrap()),
+                agent_version: "0.1.0".to_owned(),
+                key: NodeKey::from_seed(keys[usize::from(index) - 1]).public(),
+                start_counter: 1,
+            })
+            .collect();
+        Cluster {
+            kind: ActivationKind::Activate,
+            cluster_id: ClusterId([seed; 16]),
+            epoch: Epoch { number: 1, id: EpochId([seed ^ 0xff; 16]) },
+            fence: Fence(0),
+            nonce: Nonce([seed; 16]),
+            superseded: Vec::new(),
+            first_license_node: NodeId::new(1, 1),
+            rows,
+            keys,
+        }
+    }
+
+    /// The key of the node with this index.
+    pub fn key(&self, index: usize) -> NodeKey {
+        NodeKey::from_seed(self.keys[index])
+    }
+
+    /// Gives a node another one's key.
+    pub fn copy_key(&mut self, from: usize, to: usize) {
+        self.keys[to] = self.keys[from];
+        self.rows[to].key = self.rows[from].key;
+    }
+
+    pub fn with_nonce(&self, nonce: u8) -> Self {
+        Cluster { nonce: Nonce([nonce; 16]), ..self.clone() }
+    }
+
+    /// The integrity key, signed by everyone who has to.
+    pub fn request(&self, activation_key: &str) -> IntegrityKey {
+        self.request_with(Some(activation_key), |_| {})
+    }
+
+    /// The same, changed before the Management Servers sign.
+    pub fn request_with(
+        &self,
+        activation_key: Option<&str>,
+        change: impl FnOnce(&mut IntegrityKey),
+    ) -> IntegrityKey {
+        let mut key = IntegrityKey {
+            kind: self.kind,
+            cluster_id: self.cluster_id,
+            epoch: self.epoch,
+            fence: self.fence,
+            tenant: TenantId::default_tenant(),
+            first_license_node: self.first_license_node,
+            nodes: Vec::new(),
+            activation_key: activation_key.map(|text| text.parse().unwrap()),
+            support_id: None,
+            serials: BTreeMap::new(),
+            binding_serial: Serial(0),
+            nonce: self.nonce,
+            superseded: self.superseded.clone(),
+            telemetry: false,
+            signatures: Vec::new(),
+        };
+        let context = key.context();
+        for (index, row) in self.rows.iter().enumerate() {
+            key.nodes.push(NodeStatement::sign(&context, row.clone(), &self.key(index)));
+        }
+        change(&mut key);
+        for (index, row) in self.rows.iter().enumerate() {
+            if row.role == NodeRole::Management {
+                key.add_signature(key.signature_by(row.id, &self.key(index)));
+            }
+        }
+        key
+    }
+}
+
+pub fn computer_id(seed: u8, index: u8, source: ComputerIdSource) -> ComputerId {
+    let machine_id = MachineId::parse(&format!("{seed:02x}{index:02x}").repeat(8)).unwrap();
+    ComputerId::derive(&machine_id, source)
+}
+
+fn key_seed(seed: u8, index: u8) -> [u8; 32] {
+    let mut bytes = [seed; 32];
+    bytes[0] = index;
+    bytes
+}

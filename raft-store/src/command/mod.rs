@@ -1,0 +1,171 @@
+//! Commands, one file each: the struct, its checks, its effect, its outcome. The enum dispatches.
+//!
+//! `apply` reads no clock, no randomness and no configuration: time comes in the proposal, ids and
+//! nonces in the command. It is the authority on every rule; callers check cheaply before.
+
+mod admit_node;
+mod begin_activation;
+mod close_activation;
+mod create_token;
+mod init_cluster;
+mod install_license;
+mod raise_feature_level;
+mod record_request;
+mod report_node;
+mod revoke_token;
+mod tick;
+
+use quorate_license::{NodeId, Nonce, Serial, SupportId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+pub use admit_node::AdmitNode;
+pub use begin_activation::BeginActivation;
+pub use close_activation::CloseActivation;
+pub use create_token::CreateToken;
+pub use init_cluster::{FirstNode, InitCluster};
+pub use install_license::InstallLicense;
+pub use raise_feature_level::RaiseFeatureLevel;
+pub use record_request::RecordRequest;
+pub use report_node::ReportNode;
+pub use revoke_token::RevokeToken;
+pub use tick::Tick;
+
+use crate::{
+    refusal::Refusal,
+    state::{State, TokenId},
+};
+
+/// The highest feature level that this build can read and write.
+pub const FEATURE_LEVEL: u32 = 1;
+
+/// A change of the replicated state. Append-only: the order of the variants is the format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// See [`InitCluster`].
+    InitCluster(InitCluster),
+    /// See [`AdmitNode`].
+    AdmitNode(AdmitNode),
+    /// See [`ReportNode`].
+    ReportNode(ReportNode),
+    /// See [`CreateToken`].
+    CreateToken(CreateToken),
+    /// See [`RevokeToken`].
+    RevokeToken(RevokeToken),
+    /// See [`BeginActivation`].
+    BeginActivation(BeginActivation),
+    /// See [`RecordRequest`].
+    RecordRequest(RecordRequest),
+    /// See [`InstallLicense`].
+    InstallLicense(InstallLicense),
+    /// See [`CloseActivation`].
+    CloseActivation(CloseActivation),
+    /// See [`Tick`].
+    Tick(Tick),
+    /// See [`RaiseFeatureLevel`].
+    RaiseFeatureLevel(RaiseFeatureLevel),
+}
+
+/// What an applied command did. Append-only: the order of the variants is the format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The entry held no command.
+    Nothing,
+    /// The cluster is initialized.
+    ClusterInitialized {
+        /// Its first node, the first license node.
+        first_node: NodeId,
+    },
+    /// A node was admitted, or had been with the same token and key.
+    NodeAdmitted {
+        /// Its id.
+        node: NodeId,
+    },
+    /// A node's row is up to date.
+    NodeReported,
+    /// A token can be used now.
+    TokenCreated {
+        /// Its id.
+        token: TokenId,
+    },
+    /// A token can't be used any more.
+    TokenRevoked,
+    /// An activation is open.
+    ActivationOpened {
+        /// Its nonce.
+        nonce: Nonce,
+    },
+    /// What is sent to the portal is recorded.
+    RequestRecorded,
+    /// A license is installed, or had been by the same activation.
+    LicenseInstalled {
+        /// The installation's Support ID.
+        support_id: SupportId,
+        /// The binding's serial.
+        serial: Serial,
+    },
+    /// An activation is closed.
+    ActivationClosed,
+    /// The clock was moved.
+    Ticked {
+        /// The cluster's time.
+        time: Timestamp,
+    },
+    /// Every member reads this level now.
+    FeatureLevelRaised {
+        /// The level.
+        level: u32,
+    },
+}
+
+impl Command {
+    /// The feature level that a member needs to read this command.
+    pub fn feature_level(&self) -> u32 {
+        1
+    }
+
+    /// What the command is called in logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::InitCluster(_) => "InitCluster",
+            Command::AdmitNode(_) => "AdmitNode",
+            Command::ReportNode(_) => "ReportNode",
+            Command::CreateToken(_) => "CreateToken",
+            Command::RevokeToken(_) => "RevokeToken",
+            Command::BeginActivation(_) => "BeginActivation",
+            Command::RecordRequest(_) => "RecordRequest",
+            Command::InstallLicense(_) => "InstallLicense",
+            Command::CloseActivation(_) => "CloseActivation",
+            Command::Tick(_) => "Tick",
+            Command::RaiseFeatureLevel(_) => "RaiseFeatureLevel",
+        }
+    }
+
+    /// Applies the command at the cluster time `now`. A refused command changes nothing.
+    ///
+    /// # Errors
+    /// The [`Refusal`], which is the answer then.
+    pub fn apply(self, state: &mut State, now: Timestamp) -> Result<Outcome, Refusal> {
+        let level = self.feature_level();
+        match (state.cluster(), &self) {
+            (None, Command::InitCluster(_)) => {}
+            (None, _) => return Err(Refusal::NotInitialized),
+            (Some(cluster), _) if level > cluster.feature_level => {
+                return Err(Refusal::FeatureLevelTooLow { needed: level, current: cluster.feature_level });
+            }
+            (Some(_), _) => {}
+        }
+        match self {
+            Command::InitCluster(command) => command.apply(state, now),
+            Command::AdmitNode(command) => command.apply(state, now),
+            Command::ReportNode(command) => command.apply(state, now),
+            Command::CreateToken(command) => command.apply(state, now),
+            Command::RevokeToken(command) => command.apply(state),
+            Command::BeginActivation(command) => command.apply(state, now),
+            Command::RecordRequest(command) => command.apply(state, now),
+            Command::InstallLicense(command) => command.apply(state, now),
+            Command::CloseActivation(command) => command.apply(state, now),
+            Command::Tick(command) => command.apply(state, now),
+            Command::RaiseFeatureLevel(command) => command.apply(state),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The RocksDB side: one database per node, one write-ahead log.
+//!
+//! ```text
+//! openraft ── append, vote, truncate, purge ──> log_store ──> io (raft-io thread) ──┐
+//!     │                                            │ (cache: readable at once)      ├──> RocksDB, one WAL
+//!     └── apply ──> state_machine ──> applier (pure) ──> io (apply thread) ─────────┘
+//! ```
+//!
+//! Only the two threads of `io` write the database, so nothing blocks a tokio worker on the disk.
+
+mod db;
+mod io;
+mod log_cache;
+mod log_store;
+mod metrics;
+mod open;
+mod snapshot;
+mod snapshot_file;
+mod state_machine;
+
+pub use db::OpenError;
+pub use log_store::{LogReader, LogStore};
+pub use metrics::StoreMetrics;
+pub use open::{IncomingSnapshots, Marker, RecomputedDigest, Store, StoreOptions, recompute_digest};
+pub use snapshot::SnapshotBuilder;
+pub use snapshot_file::{SnapshotError, SnapshotFile, SnapshotReceiver};
+pub use state_machine::StateMachine;

@@ -1,0 +1,141 @@
+//! The folder of snapshots, and building one from a view.
+//!
+//! The newest snapshot is kept; older ones and unfinished ones are removed.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use openraft::{RaftSnapshotBuilder, storage::Snapshot};
+
+use super::snapshot_file::{SnapshotError, SnapshotFile, SnapshotReceiver};
+use crate::{raft_types::TypeConfig, view::View};
+
+const SUFFIX: &str = "snapshot";
+const UNFINISHED: &str = "unfinished";
+
+/// Where a node keeps its snapshot.
+pub(super) struct SnapshotFolder {
+    path: PathBuf,
+    current: Mutex<Option<SnapshotFile>>,
+    unfinished: AtomicU64,
+}
+
+impl SnapshotFolder {
+    /// Opens the folder: removes what is unfinished, checks the newest snapshot. One that is damaged
+    /// is renamed and reported; the state does not depend on it.
+    pub(super) fn open(path: &Path) -> io::Result<SnapshotFolder> {
+        fs::create_dir_all(path)?;
+        let mut finished = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let file = entry?.path();
+            match file.extension().and_then(|extension| extension.to_str()) {
+                Some(SUFFIX) => finished.push(file),
+                Some(UNFINISHED) => fs::remove_file(&file)?,
+                _ => {}
+            }
+        }
+        finished.sort();
+        let mut current = None;
+        while let Some(file) = finished.pop() {
+            match SnapshotFile::open(&file) {
+                Ok(snapshot) => {
+                    current = Some(snapshot);
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a damaged snapshot is put aside; a new one will be built");
+                    fs::rename(&file, file.with_extension("damaged"))?;
+                }
+            }
+        }
+        finished.iter().try_for_each(fs::remove_file)?;
+        Ok(SnapshotFolder {
+            path: path.to_owned(),
+            current: Mutex::new(current),
+            unfinished: AtomicU64::new(0),
+        })
+    }
+
+    /// The newest snapshot.
+    pub(super) fn current(&self) -> Option<SnapshotFile> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins to take in a snapshot. May block on the disk.
+    pub(super) fn receive(&self) -> Result<SnapshotReceiver, SnapshotError> {
+        SnapshotReceiver::create(self.unfinished_path())
+    }
+
+    fn unfinished_path(&self) -> PathBuf {
+        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
+        self.path.join(format!("{number}.{UNFINISHED}"))
+    }
+
+    /// Builds a snapshot of `view`. May block on the disk.
+    fn build(&self, view: &View) -> io::Result<SnapshotFile> {
+        let path = self.unfinished_path();
+        let snapshot = SnapshotFile::write(view, &path).map_err(io::Error::other)?;
+        self.keep(snapshot)
+    }
+
+    /// Makes an installed snapshot the current one.
+    pub(super) async fn adopt(self: &Arc<Self>, snapshot: SnapshotFile) -> io::Result<()> {
+        let folder = self.clone();
+        tokio::task::spawn_blocking(move || folder.keep(snapshot).map(drop)).await.map_err(io::Error::other)?
+    }
+
+    /// Gives a finished file its name, makes it the current one, and removes the one before.
+    fn keep(&self, snapshot: SnapshotFile) -> io::Result<SnapshotFile> {
+        let (term, index) = snapshot
+            .meta()
+            .last_log_id
+            .map_or((0, 0), |id| (id.committed_leader_id().term, id.index()));
+        let path = self.path.join(format!("{index:020}-{term}.{SUFFIX}"));
+        fs::rename(snapshot.path(), &path)?;
+        fs::File::open(&self.path)?.sync_all()?;
+        let snapshot = SnapshotFile::open(&path).map_err(io::Error::other)?;
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = current.replace(snapshot.clone())
+            && before.path() != path
+        {
+            // It may be being sent; the open handle keeps its bytes until then.
+            fs::remove_file(before.path()).or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            })?;
+        }
+        Ok(snapshot)
+    }
+}
+
+/// Builds a snapshot of the view that was current when it was made.
+pub struct SnapshotBuilder {
+    view: Arc<View>,
+    folder: Arc<SnapshotFolder>,
+}
+
+impl SnapshotBuilder {
+    pub(super) fn new(view: Arc<View>, folder: Arc<SnapshotFolder>) -> Self {
+        SnapshotBuilder { view, folder }
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(
+        &mut self,
+    ) -> Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>, io::Error> {
+        let (view, folder) = (self.view.clone(), self.folder.clone());
+        let snapshot = tokio::task::spawn_blocking(move || folder.build(&view))
+            .await
+            .map_err(io::Error::other)??;
+        Ok(Snapshot { meta: snapshot.meta().clone(), snapshot })
+    }
+}

@@ -1,0 +1,387 @@
+//! A snapshot as a file: what is streamed to a follower, byte by byte as it is on disk.
+//!
+//! ```text
+//! magic (8) | format u32 | frame* | 0 u32 | SHA-256 of all before (32)
+//! frame  := length u32 | record         all numbers little endian
+//! first frame: header (what it covers, digest); the others: runs of rows in key order
+//! ```
+//!
+//! A file is read to its end and checked before openraft hears of it.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Read, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    codec::{self, CodecError},
+    digest::Digest,
+    raft_types::SnapshotMeta,
+    records::{Blob, SnapshotMetaRecord},
+    view::View,
+};
+
+const MAGIC: &[u8; 8] = b"QRSTSNAP";
+const FORMAT: u32 = 1;
+/// A frame of rows is closed when it has this many bytes.
+const FRAME_BYTES: usize = 64 << 10;
+/// No frame is larger.
+const MAX_FRAME_BYTES: u32 = 16 << 20;
+
+/// Why a snapshot file was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The file can't be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file is no snapshot, or of a newer format.
+    #[error("{} is not a snapshot of format {FORMAT}", .0.display())]
+    Format(PathBuf),
+    /// The file was cut off or changed.
+    #[error("the snapshot {} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A record in it can't be read.
+    #[error("the snapshot {} holds a wrong record: {source}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: CodecError,
+    },
+    /// A row of it was refused.
+    #[error("the snapshot {} can't be installed: {source}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    meta: SnapshotMetaRecord,
+    digest: Digest,
+    rows: u64,
+}
+
+/// A checked snapshot. The file stays readable through this handle after its name is gone.
+#[derive(Debug, Clone)]
+pub struct SnapshotFile {
+    file: Arc<File>,
+    path: PathBuf,
+    bytes: u64,
+    meta: SnapshotMeta,
+}
+
+impl SnapshotFile {
+    /// What the snapshot covers.
+    pub fn meta(&self) -> &SnapshotMeta {
+        &self.meta
+    }
+
+    /// Its size.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Where it is, or was.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads up to `length` bytes from `offset`; fewer only at the end. May block on the disk.
+    ///
+    /// # Errors
+    /// If the file can't be read.
+    pub fn read_at(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let left = self.bytes.saturating_sub(offset);
+        let mut chunk = vec![0; (length as u64).min(left) as usize];
+        self.file.read_exact_at(&mut chunk, offset)?;
+        Ok(chunk)
+    }
+
+    /// Writes `view` to a new file at `path`. May block on the disk.
+    pub(super) fn write(view: &View, path: &Path) -> Result<SnapshotFile, SnapshotError> {
+        let io_error = |source| SnapshotError::Io { path: path.to_owned(), source };
+        let record = |source| SnapshotError::Record { path: path.to_owned(), source };
+        let mut out = FrameWriter::create(path).map_err(io_error)?;
+
+        let meta = SnapshotMeta { last_log_id: view.applied, last_membership: view.membership.clone() };
+        let mut rows = 0;
+        for table in view.state.tables() {
+            table.rows(&mut |_, _| rows += 1).map_err(record)?;
+        }
+        let header = Header { meta: (&meta).into(), digest: view.digest, rows };
+        out.frame(&codec::encode(&header).map_err(record)?).map_err(io_error)?;
+
+        let mut run: Vec<(Blob, Blob)> = Vec::new();
+        let mut run_bytes = 0;
+        let mut failed: Option<SnapshotError> = None;
+        for table in view.state.tables() {
+            table
+                .rows(&mut |key, row| {
+                    run_bytes += key.len() + row.len();
+                    run.push((Blob(key.into()), Blob(row.into())));
+                    if run_bytes >= FRAME_BYTES && failed.is_none() {
+                        failed = out.rows(&mut run, path).err();
+                        run_bytes = 0;
+                    }
+                })
+                .map_err(record)?;
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        out.rows(&mut run, path)?;
+        out.finish().map_err(io_error)?;
+        Self::open(path)
+    }
+
+    /// Opens and checks a file. May block on the disk.
+    ///
+    /// # Errors
+    /// Every [`SnapshotError`] but `Row`.
+    pub fn open(path: &Path) -> Result<SnapshotFile, SnapshotError> {
+        let io_error = |source| SnapshotError::Io { path: path.to_owned(), source };
+        let file = File::open(path).map_err(io_error)?;
+        let bytes = file.metadata().map_err(io_error)?.len();
+        let mut reader = FrameReader::new(&file, path)?;
+        let header = reader.header()?;
+        let (mut digest, mut rows) = (Digest::default(), 0);
+        while let Some(run) = reader.rows()? {
+            for (key, row) in run {
+                digest.add(&key.0, &row.0);
+                rows += 1;
+            }
+        }
+        reader.finish()?;
+        if digest != header.digest || rows != header.rows {
+            return Err(reader.damaged("its rows are not the ones that its header names"));
+        }
+        Ok(SnapshotFile {
+            meta: header.meta.into(),
+            file: Arc::new(file),
+            path: path.to_owned(),
+            bytes,
+        })
+    }
+
+    /// Calls `each` for every row, in key order. May block on the disk.
+    ///
+    /// # Errors
+    /// As [`SnapshotFile::open`], or [`SnapshotError::Row`] with what `each` returned.
+    pub fn rows(
+        &self,
+        mut each: impl FnMut(&[u8], &[u8]) -> io::Result<()>,
+    ) -> Result<(), SnapshotError> {
+        let mut reader = FrameReader::new(&self.file, &self.path)?;
+        reader.header()?;
+        while let Some(run) = reader.rows()? {
+            for (key, row) in run {
+                each(&key.0, &row.0)
+                    .map_err(|source| SnapshotError::Row { path: self.path.clone(), source })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes frames and their hash.
+struct FrameWriter {
+    out: BufWriter<File>,
+    hash: Sha256,
+}
+
+impl FrameWriter {
+    fn create(path: &Path) -> io::Result<Self> {
+        let mut writer = FrameWriter { out: BufWriter::new(File::create(path)?), hash: Sha256::new() };
+        writer.bytes(MAGIC)?;
+        writer.bytes(&FORMAT.to_le_bytes())?;
+        Ok(writer)
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hash.update(bytes);
+        self.out.write_all(bytes)
+    }
+
+    fn frame(&mut self, record: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(record.len()).map_err(io::Error::other)?;
+        self.bytes(&length.to_le_bytes())?;
+        self.bytes(record)
+    }
+
+    fn rows(&mut self, run: &mut Vec<(Blob, Blob)>, path: &Path) -> Result<(), SnapshotError> {
+        if run.is_empty() {
+            return Ok(());
+        }
+        let record = codec::encode(&std::mem::take(run))
+            .map_err(|source| SnapshotError::Record { path: path.to_owned(), source })?;
+        self.frame(&record).map_err(|source| SnapshotError::Io { path: path.to_owned(), source })
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.bytes(&0u32.to_le_bytes())?;
+        let hash = self.hash.clone().finalize();
+        self.out.write_all(&hash)?;
+        self.out.flush()?;
+        self.out.get_ref().sync_all()
+    }
+}
+
+/// Reads frames and checks their hash.
+struct FrameReader<'a> {
+    input: BufReader<PositionedReader<'a>>,
+    hash: Sha256,
+    path: &'a Path,
+}
+
+/// Reads a shared file from its own position.
+struct PositionedReader<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for PositionedReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+impl<'a> FrameReader<'a> {
+    fn new(file: &'a File, path: &'a Path) -> Result<Self, SnapshotError> {
+        let input = BufReader::new(PositionedReader { file, offset: 0 });
+        let mut reader = FrameReader { input, hash: Sha256::new(), path };
+        let (mut magic, mut format) = ([0; 8], [0; 4]);
+        reader.fill(&mut magic)?;
+        reader.fill(&mut format)?;
+        if &magic != MAGIC || u32::from_le_bytes(format) != FORMAT {
+            return Err(SnapshotError::Format(path.to_owned()));
+        }
+        Ok(reader)
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), SnapshotError> {
+        self.input.read_exact(buffer).map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => self.damaged("it ends too early"),
+            _ => SnapshotError::Io { path: self.path.to_owned(), source },
+        })?;
+        self.hash.update(buffer);
+        Ok(())
+    }
+
+    fn frame(&mut self) -> Result<Option<Vec<u8>>, SnapshotError> {
+        let mut length = [0; 4];
+        self.fill(&mut length)?;
+        match u32::from_le_bytes(length) {
+            0 => Ok(None),
+            length if length > MAX_FRAME_BYTES => Err(self.damaged("a frame is too large")),
+            length => {
+                let mut frame = vec![0; length as usize];
+                self.fill(&mut frame)?;
+                Ok(Some(frame))
+            }
+        }
+    }
+
+    fn header(&mut self) -> Result<Header, SnapshotError> {
+        let frame = self.frame()?.ok_or_else(|| self.damaged("it has no header"))?;
+        codec::decode(&frame).map_err(|source| SnapshotError::Record { path: self.path.to_owned(), source })
+    }
+
+    fn rows(&mut self) -> Result<Option<Vec<(Blob, Blob)>>, SnapshotError> {
+        match self.frame()? {
+            Some(frame) => codec::decode(&frame)
+                .map(Some)
+                .map_err(|source| SnapshotError::Record { path: self.path.to_owned(), source }),
+            None => Ok(None),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), SnapshotError> {
+        let expected = self.hash.clone().finalize();
+        let mut found = [0; 32];
+        self.fill(&mut found)?;
+        if found != expected[..] {
+            return Err(self.damaged("its checksum is wrong"));
+        }
+        match self.input.read(&mut [0]) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(self.damaged("bytes are left over behind it")),
+            Err(source) => Err(SnapshotError::Io { path: self.path.to_owned(), source }),
+        }
+    }
+
+    fn damaged(&self, reason: &'static str) -> SnapshotError {
+        SnapshotError::Damaged { path: self.path.to_owned(), reason }
+    }
+}
+
+/// Takes a snapshot in as it arrives, chunk by chunk, into a file of its own.
+pub struct SnapshotReceiver {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl SnapshotReceiver {
+    /// Begins a file at `path`. May block on the disk.
+    pub(super) fn create(path: PathBuf) -> Result<Self, SnapshotError> {
+        match File::create(&path) {
+            Ok(file) => Ok(SnapshotReceiver { path, file: Some(file) }),
+            Err(source) => Err(SnapshotError::Io { path, source }),
+        }
+    }
+
+    /// Adds a chunk. May block on the disk.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn write(&mut self, chunk: &[u8]) -> Result<(), SnapshotError> {
+        let written = match &mut self.file {
+            Some(file) => file.write_all(chunk),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        written.map_err(|source| SnapshotError::Io { path: self.path.clone(), source })
+    }
+
+    /// Ends the file and checks it. May block on the disk.
+    ///
+    /// # Errors
+    /// As [`SnapshotFile::open`].
+    pub fn finish(mut self) -> Result<SnapshotFile, SnapshotError> {
+        if let Some(file) = &self.file {
+            file.sync_all().map_err(|source| SnapshotError::Io { path: self.path.clone(), source })?;
+        }
+        let snapshot = SnapshotFile::open(&self.path)?;
+        self.file = None;
+        Ok(snapshot)
+    }
+}
+
+impl Drop for SnapshotReceiver {
+    fn drop(&mut self) {
+        // Still open: the transfer was broken off, and a part of a snapshot is worth nothing.
+        if self.file.take().is_some() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

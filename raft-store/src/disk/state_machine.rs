@@ -1,0 +1,227 @@
+//! openraft's state machine: a thin adaptor over the pure [`Applier`].
+
+use std::{io, sync::Arc};
+
+use futures::{Stream, StreamExt};
+use openraft::{
+    OptionalSend,
+    storage::{EntryResponder, RaftStateMachine, Snapshot},
+};
+use rocksdb::WriteBatch;
+
+use super::{
+    db::{Db, Family, meta_key},
+    io::IoThreads,
+    snapshot::{SnapshotBuilder, SnapshotFolder},
+    snapshot_file::SnapshotFile,
+};
+use crate::{
+    applier::Applier,
+    command::Outcome,
+    digest::Digest,
+    proposal::{Answer, Revision},
+    raft_types::{EntryPayload, LogId, SnapshotMeta, StoredMembership, TypeConfig},
+    records::{LogIdRecord, StoredMembershipRecord},
+    state::State,
+    view::{View, Views},
+};
+
+/// Entries that are written as one batch at most.
+const MAX_BATCH: usize = 1024;
+
+/// The state machine of one node.
+pub struct StateMachine {
+    applier: Applier,
+    applied: Option<LogId>,
+    membership: StoredMembership,
+    views: Arc<Views>,
+    db: Arc<Db>,
+    threads: Arc<IoThreads>,
+    snapshots: Arc<SnapshotFolder>,
+}
+
+/// What the state machine was when the node stopped.
+pub(super) struct Recovered {
+    pub(super) state: State,
+    pub(super) digest: Digest,
+    pub(super) applied: Option<LogId>,
+    pub(super) membership: StoredMembership,
+}
+
+/// Reads the state from the database, and checks it against its digest.
+pub(super) fn recover(db: &Db) -> io::Result<Recovered> {
+    let mut state = State::default();
+    let mut digest = Digest::default();
+    db.scan(Family::State, &[], |key, row| {
+        state.load(key, row)?;
+        digest.add(key, row);
+        Ok(true)
+    })?;
+    let stored: Digest = db.get_meta(meta_key::DIGEST)?.unwrap_or_default();
+    if stored != digest {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("the state's digest is {digest}, it should be {stored}: a row was changed or lost"),
+        ));
+    }
+    let applied: Option<LogIdRecord> = db.get_meta(meta_key::APPLIED)?;
+    let membership: Option<StoredMembershipRecord> = db.get_meta(meta_key::MEMBERSHIP)?;
+    Ok(Recovered {
+        state,
+        digest,
+        applied: applied.map(LogId::from),
+        membership: membership.map(StoredMembership::from).unwrap_or_default(),
+    })
+}
+
+impl StateMachine {
+    pub(super) fn new(
+        recovered: Recovered,
+        db: Arc<Db>,
+        threads: Arc<IoThreads>,
+        snapshots: Arc<SnapshotFolder>,
+    ) -> StateMachine {
+        let Recovered { state, digest, applied, membership } = recovered;
+        let applier = Applier::resume(state, digest);
+        let views = Arc::new(Views::new(View {
+            state: applier.state().clone(),
+            applied,
+            membership: membership.clone(),
+            digest,
+        }));
+        StateMachine { applier, applied, membership, views, db, threads, snapshots }
+    }
+
+    /// Where readers find what was applied.
+    pub fn views(&self) -> Arc<Views> {
+        self.views.clone()
+    }
+
+    fn publish(&self) {
+        self.views.publish(View {
+            state: self.applier.state().clone(),
+            applied: self.applied,
+            membership: self.membership.clone(),
+            digest: self.applier.digest(),
+        });
+    }
+
+    /// Applies one entry in memory.
+    fn apply_entry(&mut self, id: LogId, payload: &EntryPayload) -> io::Result<Answer> {
+        let answer = match payload {
+            EntryPayload::Normal(proposal) => {
+                self.applier.apply(id.index(), proposal).map_err(io::Error::other)?
+            }
+            EntryPayload::Blank => self.nothing(id),
+            EntryPayload::Membership(membership) => {
+                self.membership = StoredMembership::new(Some(id), membership.clone());
+                self.nothing(id)
+            }
+        };
+        self.applied = Some(id);
+        Ok(answer)
+    }
+
+    fn nothing(&self, id: LogId) -> Answer {
+        let epoch = self.applier.state().cluster().map_or(0, |cluster| cluster.epoch.number);
+        Answer { revision: Revision { epoch, index: id.index() }, result: Ok(Outcome::Nothing) }
+    }
+
+    /// What was applied since the last call, and where it ends, as one batch.
+    fn take_batch(&mut self) -> io::Result<WriteBatch> {
+        let mut batch = WriteBatch::default();
+        for change in self.applier.take_changes().map_err(io::Error::other)? {
+            match change.after {
+                Some(row) => self.db.put(&mut batch, Family::State, &change.key, &row)?,
+                None => self.db.delete(&mut batch, Family::State, &change.key)?,
+            }
+        }
+        self.add_position(&mut batch)?;
+        Ok(batch)
+    }
+
+    fn add_position(&self, batch: &mut WriteBatch) -> io::Result<()> {
+        if let Some(applied) = self.applied {
+            self.db.put_meta(batch, meta_key::APPLIED, &LogIdRecord::from(applied))?;
+        }
+        let membership = StoredMembershipRecord::from(&self.membership);
+        self.db.put_meta(batch, meta_key::MEMBERSHIP, &membership)?;
+        self.db.put_meta(batch, meta_key::DIGEST, &self.applier.digest())
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.applied, self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut chunks = entries.ready_chunks(MAX_BATCH);
+        while let Some(chunk) = chunks.next().await {
+            let mut answers = Vec::new();
+            for item in chunk {
+                let (entry, responder) = item?;
+                let answer = self.apply_entry(entry.log_id, &entry.payload)?;
+                if let Some(responder) = responder {
+                    answers.push((responder, answer));
+                }
+            }
+            let batch = self.take_batch()?;
+            self.threads.apply(batch, false).await?;
+            self.publish();
+            for (responder, answer) in answers {
+                responder.send(answer);
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder::new(self.views.current(), self.snapshots.clone())
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotFile,
+    ) -> Result<(), io::Error> {
+        let db = self.db.clone();
+        let read = snapshot.clone();
+        let (state, digest, mut batch) = tokio::task::spawn_blocking(move || -> io::Result<_> {
+            let mut batch = WriteBatch::default();
+            db.delete_range(&mut batch, Family::State, &[], &[u8::MAX; 64])?;
+            let (mut state, mut digest) = (State::default(), Digest::default());
+            read.rows(|key, row| {
+                state.load(key, row)?;
+                digest.add(key, row);
+                db.put(&mut batch, Family::State, key, row)
+            })
+            .map_err(io::Error::other)?;
+            Ok((state, digest, batch))
+        })
+        .await
+        .map_err(io::Error::other)??;
+
+        self.applier = Applier::resume(state, digest);
+        self.applied = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        self.add_position(&mut batch)?;
+        // The log behind a snapshot is gone, so nothing could repeat what is not synced.
+        self.threads.apply(batch, true).await?;
+        self.publish();
+        self.snapshots.adopt(snapshot).await
+    }
+
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<Snapshot<openraft::alias::CommittedLeaderIdOf<TypeConfig>, quorate_license::NodeId, openraft::impls::EmptyNode, SnapshotFile>>, io::Error>
+    {
+        Ok(self.snapshots.current().map(|snapshot| Snapshot { meta: snapshot.meta().clone(), snapshot }))
+    }
+}

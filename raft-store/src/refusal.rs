@@ -1,0 +1,193 @@
+//! Refusals: why a command changed nothing. Data, replicated, with a stable code each.
+
+use quorate_license::{ActivationKind, AnswerRefusal, NodeId, NodeName, NodeRole, Nonce, SupportId};
+use serde::{Deserialize, Serialize};
+
+use crate::state::TokenId;
+
+/// Why a command was refused. Append-only: the order of the variants is the format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// A command before the first one.
+    #[error("the cluster is not initialized yet")]
+    NotInitialized,
+    /// A second initialization.
+    #[error("the cluster is initialized already")]
+    AlreadyInitialized,
+    /// The command needs a newer agent on every node.
+    #[error("this needs feature level {needed}, the cluster is at {current}: update the agents of all nodes")]
+    FeatureLevelTooLow {
+        /// What the command needs.
+        needed: u32,
+        /// What all members can read.
+        current: u32,
+    },
+    /// A member can't read the wanted feature level.
+    #[error("node {node} reads feature levels up to {supported} only")]
+    FeatureLevelUnsupported {
+        /// The member.
+        node: NodeName,
+        /// What it can read.
+        supported: u32,
+    },
+    /// No such member.
+    #[error("no node has the id {0}")]
+    NodeUnknown(NodeId),
+    /// The name belongs to another member.
+    #[error("the name {name} belongs to node {holder} already")]
+    NodeNameTaken {
+        /// The name.
+        name: NodeName,
+        /// Who has it.
+        holder: NodeId,
+    },
+    /// Another member runs on a computer with this id.
+    #[error("the computer ID {computer_id} belongs to node {holder} already")]
+    ComputerIdInUse {
+        /// The computer ID.
+        computer_id: String,
+        /// Who has it.
+        holder: NodeName,
+    },
+    /// Another member has this identity key.
+    #[error("the node key belongs to node {holder} already")]
+    NodeKeyInUse {
+        /// Who has it.
+        holder: NodeName,
+    },
+    /// A report with an old start counter: another copy of the node has started later.
+    #[error("node {node} has reported start {current}, this report is from start {reported}: two copies of it run")]
+    NodeStartOutdated {
+        /// The node.
+        node: NodeName,
+        /// The last start counter.
+        current: u64,
+        /// The report's start counter.
+        reported: u64,
+    },
+    /// No such token.
+    #[error("the token is not known to this cluster")]
+    TokenUnknown,
+    /// A token of this id is there already.
+    #[error("a token with the id {0} is there already")]
+    TokenIdTaken(TokenId),
+    /// The token's time is over.
+    #[error("the token {0} has expired")]
+    TokenExpired(TokenId),
+    /// The token was revoked.
+    #[error("the token {0} was revoked")]
+    TokenRevoked(TokenId),
+    /// Another node joined with the token.
+    #[error("the token {token} was used by node {node} already")]
+    TokenUsed {
+        /// The token.
+        token: TokenId,
+        /// Who used it.
+        node: NodeId,
+    },
+    /// The token is for another role.
+    #[error("the token is for the role {allowed}, the node asks to join as {asked}")]
+    TokenRoleMismatch {
+        /// The role that the token is for.
+        allowed: NodeRole,
+        /// The role that was asked for.
+        asked: NodeRole,
+    },
+    /// The token is for another node name.
+    #[error("the token is for the node {allowed}, not for {asked}")]
+    TokenNameMismatch {
+        /// The name that the token is for.
+        allowed: NodeName,
+        /// The name that was asked for.
+        asked: NodeName,
+    },
+    /// An administrator's token where a join token is needed.
+    #[error("the token {0} is not a join token")]
+    TokenNotForJoin(TokenId),
+    /// Too many tokens are open.
+    #[error("there are {0} tokens already: revoke some, or wait until some expire")]
+    TooManyTokens(u64),
+    /// Too many nodes.
+    #[error("the cluster has {0} nodes already, the most it can have")]
+    TooManyNodes(u64),
+    /// An activation is under way.
+    #[error("an activation ({kind}, {nonce}) is under way")]
+    ActivationInProgress {
+        /// What it is for.
+        kind: String,
+        /// Its nonce.
+        nonce: Nonce,
+    },
+    /// The installation is activated already.
+    #[error("this installation is activated already, with the Support ID {support_id}")]
+    AlreadyActivated {
+        /// Its Support ID.
+        support_id: SupportId,
+    },
+    /// The kind needs an activated installation.
+    #[error("{} needs an activated installation", kind.as_str())]
+    NotActivated {
+        /// The kind.
+        kind: ActivationKind,
+    },
+    /// The activation was asked for on another node than the first license node.
+    #[error("node {asked} is not the first license node; {first} is")]
+    NotFirstLicenseNode {
+        /// Who carried the request out.
+        asked: NodeId,
+        /// Who should.
+        first: NodeId,
+    },
+    /// Fewer nodes than the policy expects.
+    #[error("{present} nodes have joined, {expected} are expected")]
+    FewerNodesThanExpected {
+        /// How many are in scope.
+        present: u32,
+        /// How many are expected.
+        expected: u32,
+    },
+    /// The nodes changed since the administrator confirmed them.
+    #[error("the nodes of the cluster have changed since they were listed")]
+    NodesChanged,
+    /// No open activation has this nonce.
+    #[error("no activation with the nonce {0} is open")]
+    NoOpenActivation(Nonce),
+    /// The portal's answer does not fit.
+    #[error(transparent)]
+    AnswerRefused(AnswerRefusal),
+}
+
+impl Refusal {
+    /// The stable code, for scripts and JSON.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::NotInitialized => "not_initialized",
+            Refusal::AlreadyInitialized => "already_initialized",
+            Refusal::FeatureLevelTooLow { .. } => "feature_level_too_low",
+            Refusal::FeatureLevelUnsupported { .. } => "feature_level_unsupported",
+            Refusal::NodeUnknown(_) => "node_unknown",
+            Refusal::NodeNameTaken { .. } => "node_name_taken",
+            Refusal::ComputerIdInUse { .. } => "computer_id_in_use",
+            Refusal::NodeKeyInUse { .. } => "node_key_in_use",
+            Refusal::NodeStartOutdated { .. } => "node_start_outdated",
+            Refusal::TokenUnknown => "token_unknown",
+            Refusal::TokenIdTaken(_) => "token_id_taken",
+            Refusal::TokenExpired(_) => "token_expired",
+            Refusal::TokenRevoked(_) => "token_revoked",
+            Refusal::TokenUsed { .. } => "token_used",
+            Refusal::TokenRoleMismatch { .. } => "token_role_mismatch",
+            Refusal::TokenNameMismatch { .. } => "token_name_mismatch",
+            Refusal::TokenNotForJoin(_) => "token_not_for_join",
+            Refusal::TooManyTokens(_) => "too_many_tokens",
+            Refusal::TooManyNodes(_) => "too_many_nodes",
+            Refusal::ActivationInProgress { .. } => "activation_in_progress",
+            Refusal::AlreadyActivated { .. } => "already_activated",
+            Refusal::NotActivated { .. } => "not_activated",
+            Refusal::NotFirstLicenseNode { .. } => "not_first_license_node",
+            Refusal::FewerNodesThanExpected { .. } => "fewer_nodes_than_expected",
+            Refusal::NodesChanged => "nodes_changed",
+            Refusal::NoOpenActivation(_) => "no_open_activation",
+            Refusal::AnswerRefused(refusal) => refusal.code(),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The replicated state: what every node agrees on. Changed by apply alone.
+//!
+//! All maps are ordered and every row has one encoding, so the same log gives the same bytes on
+//! every node; a digest of them is compared.
+
+mod activation;
+mod cluster;
+mod license;
+mod node;
+mod reactivation;
+pub(crate) mod request;
+mod table;
+mod token;
+
+use quorate_license::{NodeId, NodeName, Nonce, TenantId, Timestamp};
+
+pub use activation::{Activation, ActivationState, Method};
+pub use cluster::{Clock, Cluster, Policy};
+pub use license::{InstalledBinding, InstalledLicense};
+pub use node::{Addresses, HostReport, Node};
+pub(crate) use reactivation::refresh_reactivation;
+pub use request::AnsweredRequest;
+pub use table::{AnyTable, Change, Key, Only, Table};
+pub use token::{Token, TokenId, TokenPurpose, TokenState};
+
+use crate::{codec::CodecError, proposal::RequestId};
+
+/// The replicated state of one cluster.
+#[derive(Debug, Clone)]
+pub struct State {
+    pub(crate) cluster: Table<Only, Cluster>,
+    pub(crate) clock: Table<Only, Clock>,
+    pub(crate) nodes: Table<NodeId, Node>,
+    pub(crate) tokens: Table<TokenId, Token>,
+    pub(crate) activations: Table<Nonce, Activation>,
+    pub(crate) binding: Table<Only, InstalledBinding>,
+    pub(crate) licenses: Table<TenantId, InstalledLicense>,
+    pub(crate) requests: Table<RequestId, AnsweredRequest>,
+    pub(crate) request_order: Table<u64, RequestId>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        // The tags are the tables' names on disk: never change or reuse one.
+        State {
+            cluster: Table::new(1),
+            clock: Table::new(2),
+            nodes: Table::new(3),
+            tokens: Table::new(4),
+            activations: Table::new(5),
+            binding: Table::new(6),
+            licenses: Table::new(7),
+            requests: Table::new(8),
+            request_order: Table::new(9),
+        }
+    }
+}
+
+impl State {
+    /// The cluster's own row; none before it is initialized.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.get(&Only)
+    }
+
+    /// The cluster's time: the latest that apply has seen.
+    pub fn time(&self) -> Timestamp {
+        self.clock.get(&Only).map_or(Timestamp::ZERO, |clock| clock.time)
+    }
+
+    /// The members by id.
+    pub fn nodes(&self) -> &Table<NodeId, Node> {
+        &self.nodes
+    }
+
+    /// The member of this name.
+    pub fn node_named(&self, name: &NodeName) -> Option<&Node> {
+        self.nodes.values().find(|node| node.name == *name)
+    }
+
+    /// Join tokens and administrators' tokens.
+    pub fn tokens(&self) -> &Table<TokenId, Token> {
+        &self.tokens
+    }
+
+    /// Activations, open and closed.
+    pub fn activations(&self) -> &Table<Nonce, Activation> {
+        &self.activations
+    }
+
+    /// The activation that is under way, if one is.
+    pub fn open_activation(&self) -> Option<&Activation> {
+        self.activations.values().find(|activation| activation.is_open())
+    }
+
+    /// The installation's binding.
+    pub fn binding(&self) -> Option<&InstalledBinding> {
+        self.binding.get(&Only)
+    }
+
+    /// The current license of each tenant.
+    pub fn licenses(&self) -> &Table<TenantId, InstalledLicense> {
+        &self.licenses
+    }
+
+    /// The answer that a request got before, while it is remembered.
+    pub fn answered(&self, request: RequestId) -> Option<&AnsweredRequest> {
+        self.requests.get(&request)
+    }
+
+    /// All tables, in the order of their tags.
+    pub fn tables(&self) -> [&dyn AnyTable; 9] {
+        [
+            &self.cluster,
+            &self.clock,
+            &self.nodes,
+            &self.tokens,
+            &self.activations,
+            &self.binding,
+            &self.licenses,
+            &self.requests,
+            &self.request_order,
+        ]
+    }
+
+    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 9] {
+        [
+            &mut self.cluster,
+            &mut self.clock,
+            &mut self.nodes,
+            &mut self.tokens,
+            &mut self.activations,
+            &mut self.binding,
+            &mut self.licenses,
+            &mut self.requests,
+            &mut self.request_order,
+        ]
+    }
+
+    /// Reads one row, tag and key in front.
+    ///
+    /// # Errors
+    /// If no table has this tag, or the row is damaged.
+    pub fn load(&mut self, key: &[u8], row: &[u8]) -> Result<(), CodecError> {
+        let (&tag, key) = key.split_first().ok_or(CodecError::Empty)?;
+        match self.tables_mut().into_iter().find(|table| table.tag() == tag) {
+            Some(table) => table.load(key, row),
+            None => Err(CodecError::Damaged(format!("no table has the tag {tag}"))),
+        }
+    }
+
+    /// What was changed since the last call.
+    ///
+    /// # Errors
+    /// If a row can't be encoded, which no row type gives.
+    pub fn take_changes(&mut self) -> Result<Vec<Change>, CodecError> {
+        let mut changes = Vec::new();
+        for table in self.tables_mut() {
+            table.take_changes(&mut changes)?;
+        }
+        Ok(changes)
+    }
+}

@@ -1,0 +1,40 @@
+//! Since when a reactivation is required: the signed grace counts from here.
+
+use quorate_license::{LicenseStatus, RegisteredNode, StatusInput, Timestamp, evaluate};
+
+use super::{InstalledLicense, State};
+
+/// Follows a change of nodes, builds or licenses: notes when a reactivation became required, and
+/// forgets it when it is not any more.
+pub(crate) fn refresh_reactivation(state: &mut State, now: Timestamp) {
+    let Some(cluster) = state.cluster() else { return };
+    let scope = cluster.policy.integrity_scope;
+    let nodes: Vec<RegisteredNode> = state.nodes.values().map(super::Node::registered).collect();
+    let mut changed = Vec::new();
+    for (tenant, installed) in state.licenses.iter() {
+        let report = evaluate(&StatusInput {
+            license: Some(&installed.license.claims),
+            binding: state.binding().map(|installed| &installed.binding.claims),
+            nodes: &nodes,
+            scope,
+            restored: false,
+            reactivation_required_since: installed.reactivation_required_since,
+            now,
+        });
+        let required = matches!(report.status, LicenseStatus::ReactivationRequired { .. });
+        let since = match installed.reactivation_required_since {
+            Some(since) if required => Some(since),
+            None if required => Some(now),
+            _ => None,
+        };
+        if since != installed.reactivation_required_since {
+            changed.push((
+                tenant.clone(),
+                InstalledLicense { reactivation_required_since: since, ..installed.clone() },
+            ));
+        }
+    }
+    for (tenant, installed) in changed {
+        state.licenses.put(tenant, installed);
+    }
+}
