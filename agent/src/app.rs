@@ -33,7 +33,7 @@ use crate::{
     metrics::Metrics,
     metrics_watch,
     net::{Limits, Listener, Peers, bind_unix},
-    pki::{NodeTls, PkiError, server_config},
+    pki::{NodeTls, PkiError, install_crypto_provider, server_config},
     service::{Activations, Admission, OwnReport, Signing, licensing::Licensing, report_node},
     setup,
 };
@@ -118,6 +118,7 @@ fn prepare(config: &Config, metrics: &Metrics) -> Result<Prepared, AppError> {
 /// [`AppError`], if it can't start or stops by itself.
 pub async fn run(config: Config) -> Result<(), AppError> {
     failpoint::arm();
+    install_crypto_provider();
     let metrics = Arc::new(Metrics::new()?);
     let prepared = {
         let (config, metrics) = (config.clone(), metrics.clone());

@@ -53,7 +53,7 @@ pub(crate) struct CreateArgs {
     admin: Option<String>,
 
     /// The only node name that may join with it.
-    #[arg(long, value_name = "NODE", requires = "role")]
+    #[arg(long, value_name = "NODE", conflicts_with = "admin")]
     name: Option<NodeName>,
 
     /// How long it is good for, as 30m, 12h or 7d. By default 1h for a node, 90d for an administrator.

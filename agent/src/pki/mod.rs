@@ -7,5 +7,5 @@ mod token;
 
 pub use authority::{Authority, CertificateSubject, NodeTlsKey, PkiError, ca_fingerprint};
 pub use identity::{PeerIdentity, internal_name};
-pub use tls::{NodeTls, pinned_client, server_config, trusting_client};
+pub use tls::{NodeTls, install_crypto_provider, pinned_client, server_config, trusting_client};
 pub use token::{AdminToken, JoinToken, ParseTokenError, secret_hash};

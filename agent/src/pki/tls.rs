@@ -18,6 +18,13 @@ use sha2::{Digest, Sha256};
 use super::{PkiError, internal_name};
 use crate::data_dir::TlsFiles;
 
+/// Makes the one crypto provider of this project the process's default, for libraries that look for
+/// one. Called once, at start; a second call changes nothing.
+pub fn install_crypto_provider() {
+    // An error says that one is installed already: it can only be the same.
+    let _ = ring::default_provider().install_default();
+}
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }

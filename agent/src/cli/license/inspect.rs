@@ -232,7 +232,7 @@ mod tests {
     /// The file on the second node, a day after the activation.
     fn good() -> Question {
         let secret = IssuingSecret::from_seed([2; 32]).unwrap();
-        let certificate = root().certify(secret.public(), Timestamp::ZERO, Timestamp::MAX).unwrap();
+        let certificate = root().certify(secret.public(), time("2025-01-01T00:00:00Z"), time("2030-01-01T00:00:00Z")).unwrap();
         let signer = IssuingKey::new(secret, certificate).unwrap();
         let (license, binding) = (license(), binding());
         let receipt = Receipt {
