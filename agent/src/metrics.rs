@@ -92,9 +92,12 @@ impl Metrics {
         )?;
         Ok(Metrics {
             store: StoreMetrics::register(&registry)?,
-            server_has_leader: new.int_gauge("quorate_server_has_leader", "Whether this node knows a leader.")?,
-            server_is_leader: new.int_gauge("quorate_server_is_leader", "Whether this node is the leader.")?,
-            server_is_learner: new.int_gauge("quorate_server_is_learner", "Whether this node is a learner.")?,
+            server_has_leader: new
+                .int_gauge("quorate_server_has_leader", "Whether this node knows a leader.")?,
+            server_is_leader: new
+                .int_gauge("quorate_server_is_leader", "Whether this node is the leader.")?,
+            server_is_learner: new
+                .int_gauge("quorate_server_is_learner", "Whether this node is a learner.")?,
             leader_changes_seen: new.int_counter(
                 "quorate_server_leader_changes_seen_total",
                 "How often the leader has changed, as seen by this node.",
@@ -105,14 +108,20 @@ impl Metrics {
             )?,
             server_starts: new
                 .int_counter("quorate_server_starts_total", "Starts of the agent on this data directory.")?,
-            proposals_committed: new
-                .int_counter("quorate_server_proposals_committed_total", "Index of the last committed log entry.")?,
-            proposals_applied: new
-                .int_counter("quorate_server_proposals_applied_total", "Index of the last applied log entry.")?,
+            proposals_committed: new.int_counter(
+                "quorate_server_proposals_committed_total",
+                "Index of the last committed log entry.",
+            )?,
+            proposals_applied: new.int_counter(
+                "quorate_server_proposals_applied_total",
+                "Index of the last applied log entry.",
+            )?,
             proposals_pending: new
                 .int_gauge("quorate_server_proposals_pending", "Proposals that wait for their outcome.")?,
-            proposals_failed: new
-                .int_counter("quorate_server_proposals_failed_total", "Proposals that ended without an answer.")?,
+            proposals_failed: new.int_counter(
+                "quorate_server_proposals_failed_total",
+                "Proposals that ended without an answer.",
+            )?,
             known_peers: new.int_gauge("quorate_network_known_peers", "Members other than this node.")?,
             active_peers: new
                 .int_gauge("quorate_network_active_peers", "Other members with a living connection.")?,
@@ -169,8 +178,10 @@ impl Metrics {
                 &["outcome"],
                 exponential_buckets(0.01, 2.0, 14)?,
             )?,
-            disk_free: new
-                .int_gauge("quorate_disk_free_bytes", "Free bytes of the disk that holds the data directory.")?,
+            disk_free: new.int_gauge(
+                "quorate_disk_free_bytes",
+                "Free bytes of the disk that holds the data directory.",
+            )?,
             build_info: new.int_gauge_vec(
                 "quorate_build_info",
                 "1; the labels tell the agent's version and the node's role.",
@@ -243,7 +254,12 @@ impl Register<'_> {
         self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
-    fn int_gauge_vec(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    fn int_gauge_vec(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
         self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
@@ -299,7 +315,8 @@ mod tests {
             };
             let first = &family.get_metric()[0];
             let labels: Vec<_> = first.get_label().iter().map(|label| label.name()).collect();
-            writeln!(text, "{} ({kind}) {{{}}}\n    {}", family.name(), labels.join(","), family.help()).unwrap();
+            writeln!(text, "{} ({kind}) {{{}}}\n    {}", family.name(), labels.join(","), family.help())
+                .unwrap();
         }
         insta::assert_snapshot!(text);
     }

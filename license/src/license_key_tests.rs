@@ -1,6 +1,9 @@
 use super::*;
 use crate::{IssuingKey, IssuingSecret, RootKey, Timestamp, samples};
 
+/// What a row of a table changes.
+type Change<T> = fn(&mut T);
+
 fn answer() -> (Signed<Binding>, Signed<License>) {
     let key = samples::issuing_key();
     (key.sign(&samples::binding()).unwrap(), key.sign(&samples::license()).unwrap())
@@ -129,7 +132,7 @@ fn answers_are_refused_in_a_fixed_order() {
 
     let other = "OTHER".parse().unwrap();
     let same = BTreeMap::from([(TenantId::default_tenant(), Serial(1))]);
-    let rows: [(&str, fn(&mut Expected<'_>)); 5] = [
+    let rows: [(&str, Change<Expected<'_>>); 5] = [
         ("binding_serial_not_higher", |e| e.current_binding_serial = Serial(1)),
         ("fence_not_higher", |e| e.current_fence = Fence(1)),
         ("epoch_mismatch", |e| e.epoch.number = 2),

@@ -40,7 +40,9 @@ impl Setup {
     }
 }
 
-async fn next(stream: &mut <LicenseApi as LicenseService>::WatchStream) -> Option<Result<GetLicenseResponse, Status>> {
+async fn next(
+    stream: &mut <LicenseApi as LicenseService>::WatchStream,
+) -> Option<Result<GetLicenseResponse, Status>> {
     tokio::time::timeout(Duration::from_secs(20), stream.next()).await.unwrap()
 }
 
@@ -48,7 +50,10 @@ async fn next(stream: &mut <LicenseApi as LicenseService>::WatchStream) -> Optio
 async fn check_answers_with_stable_codes_and_is_counted() {
     let setup = Setup::new(&Installation::licensed()).await;
     let allowed = setup.check("devices", 25).await;
-    assert_eq!((allowed.allowed, allowed.reason.as_str(), allowed.licensed_quantity), (true, "licensed", Some(25)));
+    assert_eq!(
+        (allowed.allowed, allowed.reason.as_str(), allowed.licensed_quantity),
+        (true, "licensed", Some(25))
+    );
     assert_eq!((allowed.status.as_str(), allowed.serial), ("active", 1));
     assert_eq!(setup.check("devices", 26).await.reason, "quantity_exceeded");
     assert_eq!(setup.check("fax", 0).await.reason, "feature_not_licensed");
@@ -60,10 +65,15 @@ async fn check_answers_with_stable_codes_and_is_counted() {
 #[tokio::test]
 async fn names_that_can_not_be_are_refused_by_name() {
     let setup = Setup::new(&Installation::licensed()).await;
-    for (tenant, feature, code) in [("Not A Tenant", "", "invalid_tenant"), ("", "No Feature", "invalid_feature")] {
+    for (tenant, feature, code) in
+        [("Not A Tenant", "", "invalid_tenant"), ("", "No Feature", "invalid_feature")]
+    {
         let request = CheckRequest { tenant: tenant.to_owned(), feature: feature.to_owned(), quantity: 1 };
         let status = setup.api.check(Request::new(request)).await.unwrap_err();
-        assert_eq!((status.code(), status_parts(&status).unwrap().code.as_str()), (Code::InvalidArgument, code));
+        assert_eq!(
+            (status.code(), status_parts(&status).unwrap().code.as_str()),
+            (Code::InvalidArgument, code)
+        );
     }
     let request = ReportBuildRequest { build: "not a build".to_owned() };
     let status = setup.api.report_build(Request::new(request)).await.unwrap_err();
@@ -77,13 +87,15 @@ async fn get_license_shows_the_license_and_its_tokens() {
     assert_eq!((shown.tenant.as_str(), shown.status.as_str()), ("default", "active"));
     let license = shown.license.unwrap();
     assert_eq!((license.support_id.as_str(), license.kind.as_str()), ("QS-7K2M-94XD", "subscription"));
-    let held: Vec<_> = license.entitlements.iter().map(|held| (held.feature.as_str(), held.quantity)).collect();
+    let held: Vec<_> =
+        license.entitlements.iter().map(|held| (held.feature.as_str(), held.quantity)).collect();
     assert_eq!(held, [("devices", Some(25)), ("scan", None)]);
     assert!(samples::roots().verify::<quorate_license::License>(&license.license_token).is_ok());
     assert!(samples::roots().verify::<quorate_license::Binding>(&license.binding_token).is_ok());
 
     let without = Setup::new(&Installation::unlicensed()).await;
-    let shown = without.api.get_license(Request::new(GetLicenseRequest::default())).await.unwrap().into_inner();
+    let shown =
+        without.api.get_license(Request::new(GetLicenseRequest::default())).await.unwrap().into_inner();
     assert_eq!((shown.status.as_str(), shown.license), ("unlicensed", None));
 }
 
@@ -110,7 +122,10 @@ async fn a_watch_ends_with_the_agent() {
     assert!(next(&mut stream).await.unwrap().is_ok());
     setup.shutdown.cancel();
     let status = next(&mut stream).await.unwrap().unwrap_err();
-    assert_eq!((status.code(), status_parts(&status).unwrap().code.as_str()), (Code::Unavailable, "shutting_down"));
+    assert_eq!(
+        (status.code(), status_parts(&status).unwrap().code.as_str()),
+        (Code::Unavailable, "shutting_down")
+    );
     assert!(next(&mut stream).await.is_none());
 }
 

@@ -57,13 +57,16 @@ async fn metrics(State(state): State<OpsState>) -> Response {
     // Reading the process's numbers and rendering thousands of tenants is no work for a runtime worker.
     let rendered = tokio::task::spawn_blocking(move || {
         show_licenses(&state.metrics, &state.licensing);
-        TextEncoder::new().encode_to_string(&state.metrics.registry.gather()).map_err(|error| error.to_string())
+        TextEncoder::new()
+            .encode_to_string(&state.metrics.registry.gather())
+            .map_err(|error| error.to_string())
     });
     match rendered.await.unwrap_or_else(|error| Err(error.to_string())) {
         Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
         Err(error) => {
             tracing::error!(error, "the metrics can't be rendered");
-            (StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be rendered; see the log\n").into_response()
+            (StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be rendered; see the log\n")
+                .into_response()
         }
     }
 }

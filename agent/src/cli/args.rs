@@ -41,7 +41,14 @@ pub(crate) struct Global {
     pub(crate) config: PathBuf,
 
     /// The form of what is printed.
-    #[arg(short = 'o', long, global = true, env = "QUORATE_OUTPUT", value_name = "FORMAT", default_value = "table")]
+    #[arg(
+        short = 'o',
+        long,
+        global = true,
+        env = "QUORATE_OUTPUT",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
     pub(crate) output: Format,
 
     /// A file with a token, - for standard input: the administrator's; for join, the join token.
@@ -103,7 +110,9 @@ pub(crate) enum Command {
 /// Checks the form of `host:port` only; whether anybody listens there shows when it is called.
 fn host_and_port(text: &str) -> Result<String, String> {
     match text.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && !text.contains('/') && port.parse::<u16>().is_ok_and(|p| p > 0) => {
+        Some((host, port))
+            if !host.is_empty() && !text.contains('/') && port.parse::<u16>().is_ok_and(|p| p > 0) =>
+        {
             Ok(text.to_owned())
         }
         _ => Err("it is host:port, like ms-1.example.com:7400".to_owned()),

@@ -195,7 +195,9 @@ async fn any_server(servers: &[String], tls: Arc<ClientConfig>) -> Result<Channe
         match stream.await {
             Ok(Ok(stream)) => return over(stream, server).await.map_err(CliError::from),
             Ok(Err(error)) => failures.push(format!("{server}: {error}")),
-            Err(_) => failures.push(format!("{server}: no answer within {} seconds", CONNECT_TIMEOUT.as_secs())),
+            Err(_) => {
+                failures.push(format!("{server}: no answer within {} seconds", CONNECT_TIMEOUT.as_secs()))
+            }
         }
     }
     Err(ConnectError::Servers(failures.join("; ")).into())
@@ -222,4 +224,99 @@ where
         }))
         .await
         .map_err(|cause| ConnectError::Protocol { target: target.to_owned(), cause })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    async fn refusal_of(path: &Path) -> ConnectError {
+        unix_stream(path).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_node_that_does_not_run_is_told_from_one_that_left_its_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("admin.sock");
+        let missing = refusal_of(&socket).await;
+        assert_eq!((missing.code(), missing.exit()), ("node_not_running", Exit::NoConnection));
+        assert!(matches!(missing, ConnectError::NoSocket(path) if path == socket));
+
+        drop(UnixListener::bind(&socket).unwrap());
+        assert!(matches!(refusal_of(&socket).await, ConnectError::NobodyListens(path) if path == socket));
+    }
+
+    #[tokio::test]
+    async fn what_does_not_speak_as_a_node_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("admin.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let stream = unix_stream(&socket).await.unwrap();
+        drop(listener.accept().await.unwrap());
+        let mut admin = AdminServiceClient::with_interceptor(
+            match over(stream, "admin.sock").await {
+                Ok(channel) => channel,
+                Err(error) => {
+                    assert_eq!(error.code(), "not_a_node");
+                    return;
+                }
+            },
+            Bearer(None),
+        );
+        let status = admin.status(quorate_proto::v1::StatusRequest {}).await.unwrap_err();
+        assert_eq!(CliError::from(Answer::from(status)).exit(), Exit::NoConnection);
+    }
+
+    #[tokio::test]
+    async fn every_server_that_failed_is_named_with_its_reason() {
+        let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let closed = free.local_addr().unwrap().to_string();
+        drop(free);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let servers = [closed.clone(), "ms 1:7400".to_owned()];
+        let error = any_server(&servers, Arc::new(tls)).await.unwrap_err();
+        let report = error.report();
+        assert_eq!((report.code.as_str(), error.exit()), ("unreachable", Exit::NoConnection));
+        assert!(
+            report.message.contains(&closed) && report.message.contains("ms 1:7400"),
+            "{}",
+            report.message
+        );
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_not_waited_for_for_ever() {
+        let never = std::future::pending::<Result<Response<()>, Status>>();
+        let error = call(Duration::from_millis(10), never).await.unwrap_err();
+        assert_eq!((error.report().code.as_str(), error.exit()), ("no_answer", Exit::NoConnection));
+    }
+
+    #[test]
+    fn tokens_are_read_from_files_and_never_printed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("admin.token");
+        std::fs::write(&file, "qa1-00-secret\n").unwrap();
+        let value = token(&file).unwrap();
+        assert_eq!(value.to_str().unwrap(), "Bearer qa1-00-secret");
+        assert!(value.is_sensitive() && !format!("{value:?}").contains("secret"));
+        std::fs::write(&file, "two\nlines").unwrap();
+        assert_eq!(token(&file).unwrap_err().report().code, "token_malformed");
+    }
+
+    #[test]
+    fn certificates_are_checked_against_the_host_alone() {
+        for (server, host) in
+            [("ms-1:7400", "ms-1"), ("10.0.0.1:7400", "10.0.0.1"), ("[fd00::1]:7400", "fd00::1")]
+        {
+            assert_eq!(server_name(server).unwrap(), ServerName::try_from(host).unwrap());
+        }
+        assert!(server_name("ms-1").is_err());
+    }
 }

@@ -92,7 +92,10 @@ impl Present for Health {
             ("Healthy", yes_no(self.healthy).to_owned()),
             ("Leader", or_dash(self.leader)),
             ("Term", self.term.to_string()),
-            ("Management Servers", format!("{} of {} online, {} needed", self.voters_online, self.voters, self.quorum)),
+            (
+                "Management Servers",
+                format!("{} of {} online, {} needed", self.voters_online, self.voters, self.quorum),
+            ),
             ("Linearizable read", yes_no(self.linearizable).to_owned()),
         ]);
         for problem in &self.problems {

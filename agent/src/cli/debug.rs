@@ -62,7 +62,7 @@ fn digest(context: &Context, folder: Option<PathBuf>) -> Result<Exit, CliError> 
         let cause = std::io::ErrorKind::NotFound.into();
         return Err(CliError::File { what: "store", path: folder, cause });
     }
-    let found = recompute_digest(&folder).map_err(|error| CliError::Store(error.to_string()))?;
+    let found = recompute_digest(&folder)?;
     let digest = Digest::from(found);
     context.output.print(&digest)?;
     if digest.equal {

@@ -74,12 +74,17 @@ mod tests {
         std::fs::write(&file, "  QA-12345\r\n").unwrap();
         assert_eq!(secret("activation key", &file).unwrap().as_str(), "QA-12345");
         let missing = secret("activation key", &folder.path().join("none")).unwrap_err().to_string();
-        assert!(missing.starts_with("the activation key ") && missing.contains("none can't be read"), "{missing}");
+        assert!(
+            missing.starts_with("the activation key ") && missing.contains("none can't be read"),
+            "{missing}"
+        );
     }
 
     #[test]
     fn only_a_clear_yes_is_one() {
-        for (answer, expected) in [("y\n", true), ("YES\n", true), ("\n", false), ("", false), ("yep\n", false)] {
+        for (answer, expected) in
+            [("y\n", true), ("YES\n", true), ("\n", false), ("", false), ("yep\n", false)]
+        {
             assert_eq!(is_yes(answer), expected, "{answer:?}");
         }
     }

@@ -261,10 +261,22 @@ mod tests {
 
     #[test]
     fn times_are_read_with_their_unit() {
-        for (text, seconds) in [("60s", 60), ("30m", 1800), ("1h", 3600), ("7d", 604_800), ("2w", 1_209_600)] {
+        for (text, seconds) in [("60s", 60), ("30m", 1800), ("1h", 3600), ("7d", 604_800), ("2w", 1_209_600)]
+        {
             assert_eq!(ttl(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for wrong in ["", "5", "h", "1y", "-1h", "59s", "367d", "1.5h", "99999999999999999999d", "18446744073709551615w"] {
+        for wrong in [
+            "",
+            "5",
+            "h",
+            "1y",
+            "-1h",
+            "59s",
+            "367d",
+            "1.5h",
+            "99999999999999999999d",
+            "18446744073709551615w",
+        ] {
             assert!(ttl(wrong).is_err(), "{wrong}");
         }
     }

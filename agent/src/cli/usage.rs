@@ -92,7 +92,11 @@ mod tests {
         let error = Cli::try_parse_from(["quorate", "token", "create", "--role", "printer"]).unwrap_err();
         let report = report(&error);
         assert_eq!(report.code, "usage");
-        assert!(report.message.contains("'printer'") && !report.message.contains("Usage"), "{}", report.message);
+        assert!(
+            report.message.contains("'printer'") && !report.message.contains("Usage"),
+            "{}",
+            report.message
+        );
         let error = Cli::try_parse_from(["quorate", "stats"]).unwrap_err();
         assert!(super::report(&error).message.contains("'stats'"));
     }

@@ -37,7 +37,8 @@ pub(super) fn loopback(
 
 /// Refuses two listeners on one port.
 pub(super) fn all_differ(given: &Given<'_>, listen: &Listen) -> Result<(), ConfigError> {
-    let listeners = [("raft", listen.raft), ("grpc", listen.grpc), ("http", listen.http), ("ops", listen.ops)];
+    let listeners =
+        [("raft", listen.raft), ("grpc", listen.grpc), ("http", listen.http), ("ops", listen.ops)];
     for (index, (name, address)) in listeners.iter().enumerate() {
         for (other_name, other) in &listeners[..index] {
             if collide(*address, *other) {
@@ -114,9 +115,19 @@ mod tests {
         for good in ["ms-1:7400", "ms-1.example.com:7400", "10.0.0.1:1", "[fd00::1]:7400"] {
             assert_eq!(host_and_port(good), Ok(()), "{good}");
         }
-        for wrong in
-            ["", "ms-1", ":7400", "ms-1:0", "ms-1:70000", "https://ms-1:7400", "0.0.0.0:7400", "[::]:1", "fd00::1:7400", "a b:1", "10.0.0.1:0"]
-        {
+        for wrong in [
+            "",
+            "ms-1",
+            ":7400",
+            "ms-1:0",
+            "ms-1:70000",
+            "https://ms-1:7400",
+            "0.0.0.0:7400",
+            "[::]:1",
+            "fd00::1:7400",
+            "a b:1",
+            "10.0.0.1:0",
+        ] {
             assert!(host_and_port(wrong).is_err(), "{wrong}");
         }
     }

@@ -110,7 +110,9 @@ impl Layers {
         for (section, content) in document.get_ref() {
             let line = line_of(text, section.span().start);
             match content.get_ref() {
-                DeValue::Table(entries) => self.take_section(text, section.get_ref(), line, entries, strict)?,
+                DeValue::Table(entries) => {
+                    self.take_section(text, section.get_ref(), line, entries, strict)?
+                }
                 _ if strict => return Err(self.outside_section(section.get_ref(), line)),
                 _ => {}
             }
@@ -233,7 +235,9 @@ fn is_service_link(variable: &str) -> bool {
     variable.ends_with("_SERVICE_HOST")
         || variable.ends_with("_PORT")
         || variable.contains("_SERVICE_PORT")
-        || variable.split_once("_PORT_").is_some_and(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()))
+        || variable
+            .split_once("_PORT_")
+            .is_some_and(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// The value in the file, if it is of the key's type.

@@ -7,7 +7,9 @@ pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
     candidates
         .into_iter()
         .map(|candidate| (distance(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(2) && *distance < candidate.len())
+        .filter(|(distance, candidate)| {
+            *distance <= (candidate.len() / 3).max(2) && *distance < candidate.len()
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -34,9 +36,13 @@ mod tests {
 
     #[test]
     fn distances_count_single_changes() {
-        for (one, other, expected) in
-            [("", "abc", 3), ("raft", "raft", 0), ("rfat", "raft", 2), ("heartbeat", "hearbeat", 1), ("a", "b", 1)]
-        {
+        for (one, other, expected) in [
+            ("", "abc", 3),
+            ("raft", "raft", 0),
+            ("rfat", "raft", 2),
+            ("heartbeat", "hearbeat", 1),
+            ("a", "b", 1),
+        ] {
             assert_eq!(distance(one, other), expected, "{one} {other}");
             assert_eq!(distance(other, one), expected, "{other} {one}");
         }

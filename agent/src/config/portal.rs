@@ -125,11 +125,20 @@ mod tests {
 
     #[test]
     fn portal_addresses_are_https_without_credentials() {
-        assert_eq!(portal_url("https://portal.example.com:7600/"), Ok("https://portal.example.com:7600".into()));
+        assert_eq!(
+            portal_url("https://portal.example.com:7600/"),
+            Ok("https://portal.example.com:7600".into())
+        );
         assert_eq!(portal_url("https://example.com/licensing"), Ok("https://example.com/licensing".into()));
-        for wrong in
-            ["", "portal", "http://portal.example.com", "https://", "https://u:p@portal", "https://p?x=1", "ftp://p"]
-        {
+        for wrong in [
+            "",
+            "portal",
+            "http://portal.example.com",
+            "https://",
+            "https://u:p@portal",
+            "https://p?x=1",
+            "ftp://p",
+        ] {
             assert!(portal_url(wrong).is_err(), "{wrong}");
         }
     }

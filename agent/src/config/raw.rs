@@ -5,11 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Advertise, Build, ClusterConfig, Config, ConfigError, Identity, IntegrityConfig, LicenseConfig, Listen, Log,
-    Node, Raft, address,
-    keys::Key,
-    layers::Layers,
-    portal, rules,
+    Advertise, Build, ClusterConfig, Config, ConfigError, Identity, IntegrityConfig, LicenseConfig, Listen,
+    Log, Node, Raft, address, keys::Key, layers::Layers, portal, rules,
 };
 
 /// Where everything is kept if nothing else is said.
@@ -215,7 +212,10 @@ impl RawCluster {
     fn check(self, given: &Given<'_>) -> Result<ClusterConfig, ConfigError> {
         let expected_nodes = match self.expected_nodes {
             None => None,
-            Some(_) => u32::try_from(given.number("cluster", "expected_nodes", self.expected_nodes, 1, 1..=1000)?).ok(),
+            Some(_) => {
+                u32::try_from(given.number("cluster", "expected_nodes", self.expected_nodes, 1, 1..=1000)?)
+                    .ok()
+            }
         };
         Ok(ClusterConfig { expected_nodes })
     }
@@ -225,8 +225,20 @@ impl RawRaft {
     fn check(self, given: &Given<'_>) -> Result<Raft, ConfigError> {
         let raft = Raft {
             heartbeat_ms: given.number("raft", "heartbeat_ms", self.heartbeat_ms, 300, 10..=10_000)?,
-            election_min_ms: given.number("raft", "election_min_ms", self.election_min_ms, 1200, 30..=60_000)?,
-            election_max_ms: given.number("raft", "election_max_ms", self.election_max_ms, 2400, 60..=120_000)?,
+            election_min_ms: given.number(
+                "raft",
+                "election_min_ms",
+                self.election_min_ms,
+                1200,
+                30..=60_000,
+            )?,
+            election_max_ms: given.number(
+                "raft",
+                "election_max_ms",
+                self.election_max_ms,
+                2400,
+                60..=120_000,
+            )?,
             snapshot_after_entries: given.number(
                 "raft",
                 "snapshot_after_entries",
@@ -242,7 +254,10 @@ impl RawRaft {
 
 impl RawLog {
     fn check(self, given: &Given<'_>) -> Result<Log, ConfigError> {
-        Ok(Log { format: rules::log_format(given, self.format)?, filter: rules::log_filter(given, self.filter)? })
+        Ok(Log {
+            format: rules::log_format(given, self.format)?,
+            filter: rules::log_filter(given, self.filter)?,
+        })
     }
 }
 
@@ -253,7 +268,12 @@ pub(super) struct Given<'a> {
 
 impl Given<'_> {
     /// A value breaks a rule.
-    pub(super) fn wrong(&self, section: &'static str, name: &'static str, rule: impl ToString) -> ConfigError {
+    pub(super) fn wrong(
+        &self,
+        section: &'static str,
+        name: &'static str,
+        rule: impl ToString,
+    ) -> ConfigError {
         let key = key(section, name);
         ConfigError::Invalid {
             key: key.dotted(),
@@ -264,7 +284,12 @@ impl Given<'_> {
     }
 
     /// A value is needed, and nobody gave it.
-    pub(super) fn missing(&self, section: &'static str, name: &'static str, example: &'static str) -> ConfigError {
+    pub(super) fn missing(
+        &self,
+        section: &'static str,
+        name: &'static str,
+        example: &'static str,
+    ) -> ConfigError {
         let key = key(section, name);
         ConfigError::Missing {
             key: key.dotted(),

@@ -20,10 +20,13 @@ pub(super) fn identity_source(
         None | Some("host") => Ok(ComputerIdSource::Host),
         Some("volume") if has_file => Ok(ComputerIdSource::Volume),
         Some("volume") => {
-            let rule = "with source = \"volume\", identity.machine_id_file has to name the file on the volume";
+            let rule =
+                "with source = \"volume\", identity.machine_id_file has to name the file on the volume";
             Err(given.wrong("identity", "source", rule))
         }
-        Some(other) => Err(given.wrong("identity", "source", format!("'{other}' is neither host nor volume"))),
+        Some(other) => {
+            Err(given.wrong("identity", "source", format!("'{other}' is neither host nor volume")))
+        }
     }
 }
 
@@ -32,7 +35,9 @@ pub(super) fn scope(given: &Given<'_>, text: Option<String>) -> Result<Integrity
     match text.as_deref() {
         None | Some("all") => Ok(IntegrityScope::All),
         Some("management") => Ok(IntegrityScope::Management),
-        Some(other) => Err(given.wrong("integrity", "scope", format!("'{other}' is neither all nor management"))),
+        Some(other) => {
+            Err(given.wrong("integrity", "scope", format!("'{other}' is neither all nor management")))
+        }
     }
 }
 

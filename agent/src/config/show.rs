@@ -61,7 +61,11 @@ impl Effective {
             .into_iter()
             .map(|key| EffectiveValue {
                 key: key.dotted(),
-                value: shown.get(key.section).and_then(|section| section.get(key.name)).cloned().unwrap_or_default(),
+                value: shown
+                    .get(key.section)
+                    .and_then(|section| section.get(key.name))
+                    .cloned()
+                    .unwrap_or_default(),
                 source: layers.source(key),
             })
             .collect();

@@ -56,7 +56,8 @@ fn the_smallest_file_has_the_documented_defaults() {
 #[test]
 fn an_address_that_others_can_call_is_advertised_as_it_is() {
     let config =
-        parse("[node]\nname = \"a\"\n[listen]\nraft = \"10.0.0.1:7400\"\nhttp = \"[fd00::1]:7443\"", &[]).unwrap();
+        parse("[node]\nname = \"a\"\n[listen]\nraft = \"10.0.0.1:7400\"\nhttp = \"[fd00::1]:7443\"", &[])
+            .unwrap();
     assert_eq!(config.advertise.raft, "10.0.0.1:7400");
     assert_eq!(config.advertise.http, "[fd00::1]:7443");
 }
@@ -230,7 +231,11 @@ fn values_that_break_a_rule_are_refused_by_key() {
                 assert!(!rule.contains("s3cret"), "{rule}");
             }
             Err(ConfigError::Invalid { key: found, given: Source::Default, .. }) => {
-                assert_eq!((found.as_str(), key), ("raft.election_min_ms", "raft.election_min_ms"), "{lines}");
+                assert_eq!(
+                    (found.as_str(), key),
+                    ("raft.election_min_ms", "raft.election_min_ms"),
+                    "{lines}"
+                );
             }
             other => panic!("{lines}: {other:?}"),
         }
@@ -253,7 +258,9 @@ fn a_file_that_is_not_there_or_unreadable_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("quorate.toml");
     assert!(matches!(Config::load(&missing), Err(ConfigError::NoFile { path }) if path == missing));
-    assert!(matches!(Config::load(folder.path()), Err(ConfigError::Unreadable { path, .. }) if path == folder.path()));
+    assert!(
+        matches!(Config::load(folder.path()), Err(ConfigError::Unreadable { path, .. }) if path == folder.path())
+    );
     let binary = std::ffi::OsString::from_vec(vec![0xff]);
     std::fs::write(&missing, binary.as_encoded_bytes()).unwrap();
     assert!(matches!(Config::load(&missing), Err(ConfigError::Unreadable { .. })));
@@ -281,11 +288,21 @@ fn effective_values_are_complete_and_show_no_credentials() {
     assert!(shown.contains("http://redacted@proxy:3128"), "{shown}");
     let keys: Vec<&str> = effective.values.iter().map(|value| value.key.as_str()).collect();
     assert_eq!(keys, KEYS.map(|key| key.dotted()));
-    let without: Vec<&str> =
-        effective.values.iter().filter(|value| value.value.is_null()).map(|value| value.key.as_str()).collect();
+    let without: Vec<&str> = effective
+        .values
+        .iter()
+        .filter(|value| value.value.is_null())
+        .map(|value| value.key.as_str())
+        .collect();
     assert_eq!(
         without,
-        ["identity.machine_id_file", "build.file", "build.number", "portal.ca_file", "cluster.expected_nodes"]
+        [
+            "identity.machine_id_file",
+            "build.file",
+            "build.number",
+            "portal.ca_file",
+            "cluster.expected_nodes"
+        ]
     );
 }
 
@@ -296,9 +313,11 @@ fn the_example_file_parses_and_names_every_key_in_order() {
 
     // With the marks of its commented keys taken away, every key is set.
     let key_line = |line: &str| {
-        line.strip_prefix('#').filter(|rest| {
-            rest.split_once(" = ").is_some_and(|(key, _)| KEYS.iter().any(|known| known.name == key))
-        }).map(str::to_owned)
+        line.strip_prefix('#')
+            .filter(|rest| {
+                rest.split_once(" = ").is_some_and(|(key, _)| KEYS.iter().any(|known| known.name == key))
+            })
+            .map(str::to_owned)
     };
     let full: String =
         EXAMPLE.lines().map(|line| key_line(line).unwrap_or_else(|| line.to_owned()) + "\n").collect();

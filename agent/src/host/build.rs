@@ -42,7 +42,9 @@ pub enum BuildFileError {
 
 /// What the product told could not be kept.
 #[derive(Debug, thiserror::Error)]
-#[error("the build number can't be kept in '{path}': {source}; check free space and permissions of the data directory")]
+#[error(
+    "the build number can't be kept in '{path}': {source}; check free space and permissions of the data directory"
+)]
 pub struct KeepBuildError {
     /// The file.
     pub path: PathBuf,

@@ -121,7 +121,9 @@ impl Keeper {
         }
         let files = self.files.clone();
         let written = tokio::task::spawn_blocking(move || {
-            due.into_iter().map(|(rows, wanted)| (rows, files.write(&wanted), wanted.tenant)).collect::<Vec<_>>()
+            due.into_iter()
+                .map(|(rows, wanted)| (rows, files.write(&wanted), wanted.tenant))
+                .collect::<Vec<_>>()
         });
         let mut failed = false;
         match written.await {

@@ -16,8 +16,9 @@ use std::{
 };
 
 use quorate_license::{
-    CheckInput, CheckReason, Claims, Decision, FeatureName, InvalidReason, LicenseStatus, NodeId, Nonce, Quantity,
-    RegisteredNode, Serial, Signed, StatusInput, StatusReport, TenantId, Timestamp, TokenError, TrustRoots,
+    CheckInput, CheckReason, Claims, Decision, FeatureName, InvalidReason, LicenseStatus, NodeId, Nonce,
+    Quantity, RegisteredNode, Serial, Signed, StatusInput, StatusReport, TenantId, Timestamp, TokenError,
+    TrustRoots,
 };
 use quorate_raft_store::{
     State, View, Views,
@@ -283,7 +284,11 @@ impl Standing {
     fn message(&self, decision: &Decision) -> String {
         match (&decision.reason, self.refusal(), &self.report().status) {
             (CheckReason::Invalid, Some(refusal), _) => refusal.to_string(),
-            (CheckReason::NotYetValid, _, LicenseStatus::Invalid { reason: InvalidReason::NotYetValid { not_before } }) => {
+            (
+                CheckReason::NotYetValid,
+                _,
+                LicenseStatus::Invalid { reason: InvalidReason::NotYetValid { not_before } },
+            ) => {
                 format!("{}; it begins at {not_before}", decision.reason)
             }
             (reason, _, _) => reason.to_string(),

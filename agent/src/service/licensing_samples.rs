@@ -1,9 +1,9 @@
 //! One installation for the tests: three Management Servers and a Spooler Controller, activated yesterday.
 
 use quorate_license::{
-    Binding, BoundNode, Claims, ClusterId, ComputerId, ComputerIdSource, Entitlement, Epoch, EpochId, Fence, Graces,
-    IntegrityScope, IssuingKey, IssuingSecret, License, LicenseKind, MachineId, NodeId, NodeKey, NodeRole, Nonce,
-    Quantity, RootKey, Serial, Signed, TenantId, Timestamp, TrustRoots,
+    Binding, BoundNode, Claims, ClusterId, ComputerId, ComputerIdSource, Entitlement, Epoch, EpochId, Fence,
+    Graces, IntegrityScope, IssuingKey, IssuingSecret, License, LicenseKind, MachineId, NodeId, NodeKey,
+    NodeRole, Nonce, Quantity, RootKey, Serial, Signed, TenantId, Timestamp, TrustRoots,
 };
 use quorate_raft_store::{
     State, View, codec,
@@ -110,7 +110,8 @@ pub(crate) fn other_roots() -> TrustRoots {
 /// Signs as the portal does.
 pub(crate) fn sign<T: Claims + Clone>(claims: &T) -> Signed<T> {
     let secret = IssuingSecret::from_seed([102; 32]).unwrap();
-    let certificate = root().certify(secret.public(), Timestamp::ZERO, Timestamp::MAX).unwrap();
+    let until = clock::now().plus_days(3650);
+    let certificate = root().certify(secret.public(), Timestamp::ZERO, until).unwrap();
     IssuingKey::new(secret, certificate).unwrap().sign(claims).unwrap()
 }
 

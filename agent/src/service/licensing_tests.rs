@@ -25,7 +25,10 @@ fn a_license_allows_what_it_holds_and_no_more() {
     let licensing = licensing(&Installation::licensed(), samples::roots(), 1);
     assert_eq!(codes(&licensing), ["licensed", "licensed", "quantity_exceeded", "feature_not_licensed"]);
     let answer = check(&licensing, "devices", 26);
-    assert_eq!((answer.decision.allowed, answer.status, answer.licensed_quantity), (false, "active", Some(25)));
+    assert_eq!(
+        (answer.decision.allowed, answer.status, answer.licensed_quantity),
+        (false, "active", Some(25))
+    );
     assert_eq!(answer.serial, Serial(1));
     assert_eq!(check(&licensing, "scan", 1).licensed_quantity, None);
     let running = licensing.check(&TenantId::default_tenant(), None, 1);
@@ -93,8 +96,10 @@ fn a_cluster_in_another_epoch_than_the_activated_one_has_to_be_reactivated() {
 #[test]
 fn a_node_that_joined_later_is_refused_after_its_time_and_stops_no_other() {
     let mut installation = Installation::licensed();
-    for claims in [&mut installation.license.as_mut().unwrap().graces, &mut installation.binding.as_mut().unwrap().graces]
-    {
+    for claims in [
+        &mut installation.license.as_mut().unwrap().graces,
+        &mut installation.binding.as_mut().unwrap().graces,
+    ] {
         claims.unbound_days = 0;
     }
     installation.nodes.push(samples::node(5, installation.time));

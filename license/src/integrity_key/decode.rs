@@ -238,6 +238,9 @@ mod tests {
     use super::*;
     use crate::samples;
 
+    /// What a row of a table changes.
+    type Change<T> = fn(&mut T);
+
     #[test]
     fn bytes_and_text_are_read_back() {
         let key = samples::integrity_key();
@@ -290,7 +293,7 @@ mod tests {
     #[test]
     fn each_rule_has_a_refusal_of_its_own() {
         use IntegrityKeyError::*;
-        let cases: [(&str, fn(&mut IntegrityKey), IntegrityKeyError); 9] = [
+        let cases: [(&str, Change<IntegrityKey>, IntegrityKeyError); 9] = [
             ("node twice", |k| k.nodes.push(k.nodes[1].clone()), NodeTwice { node: samples::node_id(2) }),
             (
                 "signature twice",
@@ -330,7 +333,7 @@ mod tests {
 
     #[test]
     fn wrong_fields_are_named() {
-        let cases: [(&str, fn(&mut wire::IntegrityKeyMessage)); 9] = [
+        let cases: [(&str, Change<wire::IntegrityKeyMessage>); 9] = [
             ("kind", |m| m.kind = 77),
             ("cluster_id", |m| m.cluster_id.clear()),
             ("epoch", |m| m.epoch = None),

@@ -1,6 +1,9 @@
 use super::*;
 use crate::{BuildNumber, IssuingKey, IssuingSecret, Quantity, RootKey, Signed, samples};
 
+/// What a row of a table changes.
+type Change<T> = fn(&mut T);
+
 /// A case: the files and the host, each of which a test may change.
 struct Case {
     license: License,
@@ -73,7 +76,7 @@ fn foreign_signer() -> IssuingKey {
 /// table is the precedence as well.
 #[test]
 fn refusals_come_in_a_fixed_order() {
-    let rows: [(&str, fn(&mut Case)); 15] = [
+    let rows: [(&str, Change<Case>); 15] = [
         ("expired", |c| {
             c.license.expires_at = Some(c.license.not_before.plus_ms(1));
             c.license.graces.expiry_days = 0;
@@ -106,7 +109,7 @@ fn refusals_come_in_a_fixed_order() {
 
 #[test]
 fn a_receipt_of_another_license_is_refused() {
-    let rows: [(ReceiptMismatch, fn(&mut Receipt)); 3] = [
+    let rows: [(ReceiptMismatch, Change<Receipt>); 3] = [
         (ReceiptMismatch::Installation, |r| r.support_id = "OTHER".parse().unwrap()),
         (ReceiptMismatch::Installation, |r| r.cluster_id = crate::ClusterId([1; 16])),
         (ReceiptMismatch::Tenant, |r| r.tenant = "other".parse().unwrap()),
@@ -124,7 +127,7 @@ fn every_field_of_a_receipt_is_signed() {
     let receipt = Case::good().receipt.unwrap();
     let signed = SignedReceipt::sign(receipt, &key);
     assert_eq!(SignedReceipt::from_text(&signed.to_text()).unwrap(), signed);
-    let changes: [fn(&mut Receipt); 8] = [
+    let changes: [Change<Receipt>; 8] = [
         |r| r.support_id = "OTHER".parse().unwrap(),
         |r| r.cluster_id = crate::ClusterId([1; 16]),
         |r| r.tenant = "other".parse().unwrap(),

@@ -4,6 +4,9 @@ use crate::{
     samples::{self, issued_at, node_id},
 };
 
+/// What a row of a table changes.
+type Change<T> = fn(&mut T);
+
 struct Case {
     license: Option<License>,
     binding: Binding,
@@ -72,7 +75,7 @@ impl Case {
 /// One row per reason to say yes. The changes add up: what is named is the most pressing reason.
 #[test]
 fn the_product_may() {
-    let rows: [(&str, Option<u32>, fn(&mut Case)); 6] = [
+    let rows: [(&str, Option<u32>, Change<Case>); 6] = [
         ("licensed", None, |c| {
             c.license().kind = LicenseKind::Perpetual;
             c.license().expires_at = None;
@@ -100,7 +103,7 @@ fn the_product_may() {
 /// One row per refusal, from the last that is checked to the first. The changes add up.
 #[test]
 fn refusals_come_in_a_fixed_order() {
-    let rows: [(&str, fn(&mut Case)); 8] = [
+    let rows: [(&str, Change<Case>); 8] = [
         ("quantity_exceeded", |c| c.quantity = 26),
         ("feature_not_licensed", |c| c.feature = "fax"),
         ("node_unbound", |c| {

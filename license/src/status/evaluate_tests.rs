@@ -5,6 +5,9 @@ use crate::{
     status::{InvalidReason, UnboundNode},
 };
 
+/// What a row of a table changes.
+type Change<T> = fn(&mut T);
+
 /// The installation of the samples as it is now, which a test may change.
 struct Case {
     license: Option<License>,
@@ -86,7 +89,7 @@ fn nodes_changed(missing: &[u8], added: &[u8]) -> ReactivationReason {
 /// One row per case: what is changed, and status, days left and next step.
 #[test]
 fn every_case_has_its_status() {
-    type Row = (&'static str, fn(&mut Case), LicenseStatus, Option<u32>, NextStep);
+    type Row = (&'static str, Change<Case>, LicenseStatus, Option<u32>, NextStep);
     let rows: Vec<Row> = vec![
         ("nothing", |_| {}, LicenseStatus::Active, Some(364), NextStep::None),
         (
@@ -301,7 +304,7 @@ fn every_case_has_its_status() {
 /// The changes add up, so each row stands above the ones before it.
 #[test]
 fn statuses_have_a_fixed_precedence() {
-    let rows: [(&str, fn(&mut Case)); 9] = [
+    let rows: [(&str, Change<Case>); 9] = [
         ("active", |_| {}),
         ("trial", |c| c.license().kind = LicenseKind::Trial),
         ("grace", |c| c.now = c.license().expires_at.unwrap()),

@@ -17,6 +17,8 @@ const CAPACITY_ENTRIES: usize = 8192;
 pub(super) struct LogCache {
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// Index of the first entry of a log from which nothing was purged yet.
+    first: u64,
     /// Last purged id.
     pub(super) purged: Option<LogId>,
     /// Last id of the log, cached or not.
@@ -44,7 +46,7 @@ impl LogCache {
 
     /// The first index that the log holds.
     pub(super) fn begin(&self) -> u64 {
-        self.purged.map_or(0, |id| id.index() + 1)
+        self.purged.map_or(self.first, |id| id.index() + 1)
     }
 
     /// Adds an entry at the end. False, and nothing done, if it would leave a hole.
@@ -53,6 +55,9 @@ impl LogCache {
         let id = entry.log_id;
         if self.last.is_some() && id.index() != self.end() {
             return false;
+        }
+        if self.last.is_none() {
+            self.first = id.index();
         }
         self.bytes += payload_bytes(&entry);
         self.entries.push_back(entry);
@@ -96,7 +101,7 @@ impl LogCache {
                 self.bytes -= payload_bytes(&entry);
             }
         }
-        self.last = last.max(self.purged);
+        self.last = last.min(self.last).max(self.purged);
         self.written = self.written.min(self.end().saturating_sub(1));
     }
 

@@ -1,6 +1,6 @@
 //! Since when a reactivation is required: the signed grace counts from here.
 
-use quorate_license::{LicenseStatus, RegisteredNode, StatusInput, Timestamp, evaluate};
+use quorate_license::{RegisteredNode, StatusInput, Timestamp, evaluate};
 
 use super::{InstalledLicense, State};
 
@@ -21,7 +21,7 @@ pub(crate) fn refresh_reactivation(state: &mut State, now: Timestamp) {
             reactivation_required_since: installed.reactivation_required_since,
             now,
         });
-        let required = matches!(report.status, LicenseStatus::ReactivationRequired { .. });
+        let required = report.reactivation_until.is_some();
         let since = match installed.reactivation_required_since {
             Some(since) if required => Some(since),
             None if required => Some(now),

@@ -73,10 +73,8 @@ struct Activated {
 pub(super) async fn run(context: &Context, args: ActivateArgs) -> Result<Exit, CliError> {
     let key: ActivationKey = key_text(&args)?.parse()?;
     let mut admin = context.connect().await?;
-    let plan = PlanActivationRequest {
-        kind: ActivationKind::Activate.to_string(),
-        tenant: args.tenant.to_string(),
-    };
+    let plan =
+        PlanActivationRequest { kind: ActivationKind::Activate.to_string(), tenant: args.tenant.to_string() };
     let plan = call(LONG_DEADLINE, admin.plan_activation(within(LONG_DEADLINE, plan))).await?;
     let nodes: Vec<u64> = plan.nodes.iter().map(|node| node.id).collect();
     confirm(context, &Plan::from(plan), args.yes)?;
@@ -119,7 +117,10 @@ fn confirm(context: &Context, plan: &Plan, yes: bool) -> Result<(), CliError> {
 }
 
 /// Tells every step, until the one that holds the result.
-async fn follow(mut steps: Streaming<ActivateEvent>, progress: &Progress) -> Result<ActivateResult, CliError> {
+async fn follow(
+    mut steps: Streaming<ActivateEvent>,
+    progress: &Progress,
+) -> Result<ActivateResult, CliError> {
     loop {
         let event = timeout(STEP_DEADLINE, steps.message())
             .await
@@ -186,9 +187,11 @@ impl Present for Plan {
 
 impl Present for Activated {
     fn page(&self, page: &mut Page) {
-        page.line("The installation is activated; the license is on every node.");
+        page.line("The installation is activated.");
         page.gap();
         page.fields(&[("Support ID", self.support_id.clone()), ("Serial", self.serial.to_string())]);
+        page.gap();
+        page.line("'quorate status' shows the license on every node.");
     }
 }
 

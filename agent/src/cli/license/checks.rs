@@ -70,7 +70,9 @@ pub(super) fn account(refusal: Option<&FileRefusal>) -> Vec<Check> {
 
 fn failed_check(refusal: &FileRefusal) -> &'static str {
     match refusal {
-        FileRefusal::Unreadable { what, .. } | FileRefusal::UnknownFormat { what, .. } if *what == "receipt" => {
+        FileRefusal::Unreadable { what, .. } | FileRefusal::UnknownFormat { what, .. }
+            if *what == "receipt" =>
+        {
             "receipt"
         }
         FileRefusal::Unreadable { .. } | FileRefusal::UnknownFormat { .. } => "readable",

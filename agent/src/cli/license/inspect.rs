@@ -10,8 +10,8 @@ use std::{
 
 use clap::Args;
 use quorate_license::{
-    Binding, BuildNumber, ComputerId, FileRefusal, License, LicenseFile, Receipt, RootPublicKey, SignedReceipt,
-    Timestamp, TrustRoots, VerifyInput, verify_file,
+    Binding, BuildNumber, ComputerId, FileRefusal, License, LicenseFile, Receipt, RootPublicKey,
+    SignedReceipt, Timestamp, TrustRoots, VerifyInput, verify_file,
 };
 use serde::Serialize;
 
@@ -232,7 +232,9 @@ mod tests {
     /// The file on the second node, a day after the activation.
     fn good() -> Question {
         let secret = IssuingSecret::from_seed([2; 32]).unwrap();
-        let certificate = root().certify(secret.public(), time("2025-01-01T00:00:00Z"), time("2030-01-01T00:00:00Z")).unwrap();
+        let certificate = root()
+            .certify(secret.public(), time("2025-01-01T00:00:00Z"), time("2030-01-01T00:00:00Z"))
+            .unwrap();
         let signer = IssuingKey::new(secret, certificate).unwrap();
         let (license, binding) = (license(), binding());
         let receipt = Receipt {
@@ -277,7 +279,9 @@ mod tests {
     fn each_check_fails_by_its_name() {
         let rows: [(&str, &str, fn(&mut Question)); 10] = [
             ("readable", "unreadable", |q| q.file.truncate(20)),
-            ("readable", "unknown_format", |q| q.file = q.file.replace("quorate-license/1", "quorate-license/9")),
+            ("readable", "unknown_format", |q| {
+                q.file = q.file.replace("quorate-license/1", "quorate-license/9")
+            }),
             ("signature", "untrusted_issuer", |q| {
                 q.roots = TrustRoots(vec![RootKey::from_seed([9; 32]).unwrap().public()]);
             }),
@@ -294,8 +298,12 @@ mod tests {
             change(&mut question);
             let (inspection, _) = question.answer();
             assert_eq!(inspection.code, code, "{name}");
-            let failed: Vec<&str> =
-                inspection.checks.iter().filter(|c| c.result == CheckResult::Failed).map(|c| c.name).collect();
+            let failed: Vec<&str> = inspection
+                .checks
+                .iter()
+                .filter(|c| c.result == CheckResult::Failed)
+                .map(|c| c.name)
+                .collect();
             assert_eq!(failed, [name]);
         }
     }

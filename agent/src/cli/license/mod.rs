@@ -70,8 +70,8 @@ fn claims(json: &str) -> Result<Option<License>, CliError> {
 #[cfg(test)]
 mod tests {
     use quorate_license::{
-        Binding, BoundNode, ClusterId, ComputerId, ComputerIdSource, Entitlement, Epoch, EpochId, Fence, Graces,
-        LicenseKind, MachineId, NodeId, NodeKey, NodeRole, Nonce, Quantity, Serial, Timestamp,
+        Binding, BoundNode, ClusterId, ComputerId, ComputerIdSource, Entitlement, Epoch, EpochId, Fence,
+        Graces, LicenseKind, MachineId, NodeId, NodeKey, NodeRole, Nonce, Quantity, Serial, Timestamp,
     };
 
     use super::*;

@@ -37,9 +37,10 @@ pub(super) async fn run(context: &Context, tenant: TenantId) -> Result<Exit, Cli
 
 impl Shown {
     fn new(tenant: TenantId, answer: ShowLicenseResponse) -> Result<Self, CliError> {
-        let summary = answer
-            .summary
-            .unwrap_or_else(|| LicenseSummary { status: "unlicensed".to_owned(), ..LicenseSummary::default() });
+        let summary = answer.summary.unwrap_or_else(|| LicenseSummary {
+            status: "unlicensed".to_owned(),
+            ..LicenseSummary::default()
+        });
         Ok(Shown {
             tenant,
             status: summary.status,
@@ -66,7 +67,9 @@ fn value(json: &str) -> Result<Option<Value>, CliError> {
     if json.is_empty() {
         return Ok(None);
     }
-    serde_json::from_str(json).map(Some).map_err(|_| CliError::AnswerUnreadable { what: "the claims are no JSON" })
+    serde_json::from_str(json)
+        .map(Some)
+        .map_err(|_| CliError::AnswerUnreadable { what: "the claims are no JSON" })
 }
 
 impl Present for Shown {
@@ -91,7 +94,8 @@ impl Present for Shown {
 
 /// The claims of a license, below each other.
 pub(super) fn rows(license: &License) -> Vec<(&'static str, String)> {
-    let until = |time: Option<Timestamp>, without: &str| time.map_or_else(|| without.to_owned(), |t| t.to_string());
+    let until =
+        |time: Option<Timestamp>, without: &str| time.map_or_else(|| without.to_owned(), |t| t.to_string());
     let orders: Vec<&str> = license.orders.iter().map(|order| order.as_str()).collect();
     let entitlements: Vec<String> = license
         .entitlements
@@ -125,7 +129,11 @@ mod tests {
             status: status.to_owned(),
             days_left,
             next_step: if status == "active" { String::new() } else { "Do this.".to_owned() },
-            reasons: if status == "reactivation_required" { vec!["ms-2 runs another build".into()] } else { vec![] },
+            reasons: if status == "reactivation_required" {
+                vec!["ms-2 runs another build".into()]
+            } else {
+                vec![]
+            },
             ..LicenseSummary::default()
         };
         let json = |text: String| if licensed { text } else { String::new() };

@@ -99,7 +99,7 @@ impl Report {
 
 fn table(clients: &str, pairs: &[Pair]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::NOTHING);
     table.set_header([
         clients,
         "OURS/S",

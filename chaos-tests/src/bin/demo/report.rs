@@ -79,7 +79,7 @@ impl Report {
     pub(crate) fn status(&self, installation: &Installation) -> Result<()> {
         let status = installation.cluster.status()?;
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(presets::NOTHING);
         table.set_header(["NODE", "ROLE", "IN RAFT", "ONLINE", "SERIAL", "COMPUTER ID"]);
         for node in &status.nodes {
             let leads = status.leader == Some(node.id);
@@ -100,7 +100,7 @@ impl Report {
                 node.computer_id.clone(),
             ]);
         }
-        println!("\n{table}");
+        println!("\n{}", trimmed(&table));
         let summary = status.license.unwrap_or_default();
         let days = summary.days_left.map(|days| format!(", {days} days left")).unwrap_or_default();
         println!("\nLicense: {}{days}, serial {}", summary.status, summary.serial.unwrap_or_default());
@@ -111,7 +111,7 @@ impl Report {
     /// Where everything listens.
     pub(crate) fn addresses(&self, file: &ClusterFile, folder: &DemoFolder) -> Result<()> {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(presets::NOTHING);
         table.set_header([
             "NODE",
             "PROCESS",
@@ -130,7 +130,7 @@ impl Report {
                 &format!("http://{}", node.ops),
             ]);
         }
-        println!("\n{table}");
+        println!("\n{}", trimmed(&table));
         println!("\nLicense Portal: {} (process {})", file.portal.url, file.portal.pid);
         println!("For programs: {}\n", folder.cluster_file().display());
         Ok(())
@@ -166,4 +166,8 @@ impl Report {
         }
         Ok(())
     }
+}
+
+fn trimmed(table: &Table) -> String {
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }

@@ -1,0 +1,136 @@
+//! What is there after a restart, and what is refused.
+
+use std::{fs, path::Path};
+
+use openraft::{RaftLogReader, storage::RaftLogStorage, storage::RaftStateMachine};
+use quorate_license::NodeId;
+use quorate_raft_store::{
+    disk::{OpenError, Store, recompute_digest},
+    raft_types::{IoFlushed, Vote, log_id},
+};
+
+use super::{append, apply, blank, indexes, marker, open, options, proposal};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let vote = Vote::new_committed(3, NodeId(1));
+    let digest = {
+        let mut store = open(folder.path()).unwrap();
+        store.log.save_vote(&vote).await.unwrap();
+        append(&mut store.log, vec![blank(1, 0), proposal(1, 1), proposal(1, 2), proposal(3, 3)]).await;
+        store.log.save_committed(Some(log_id(1, 2))).await.unwrap();
+        apply(&mut store, vec![blank(1, 0), proposal(1, 1), proposal(1, 2)]).await;
+        store.views.current().digest
+    };
+    let mut store = open(folder.path()).unwrap();
+    assert_eq!(store.log.read_vote().await.unwrap(), Some(vote));
+    assert_eq!(store.log.read_committed().await.unwrap(), Some(log_id(1, 2)));
+    assert_eq!(store.log.get_log_state().await.unwrap().last_log_id, Some(log_id(3, 3)));
+    assert_eq!(indexes(&mut store.log, 0, 10).await, [0, 1, 2, 3]);
+    assert_eq!(store.machine.applied_state().await.unwrap().0, Some(log_id(1, 2)));
+    assert_eq!(store.views.current().digest, digest);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn truncated_and_purged_entries_stay_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let mut store = open(folder.path()).unwrap();
+        append(&mut store.log, (0..20).map(|index| blank(1, index)).collect()).await;
+        store.log.truncate_after(Some(log_id(1, 14))).await.unwrap();
+        append(&mut store.log, vec![blank(2, 15)]).await;
+        store.log.purge(log_id(1, 4)).await.unwrap();
+        assert_eq!(indexes(&mut store.log, 0, 100).await, (5..16).collect::<Vec<_>>());
+    }
+    let mut store = open(folder.path()).unwrap();
+    assert_eq!(indexes(&mut store.log, 0, 100).await, (5..16).collect::<Vec<_>>());
+    let state = store.log.get_log_state().await.unwrap();
+    assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(1, 4)), Some(log_id(2, 15))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_that_would_leave_a_hole_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path()).unwrap();
+    append(&mut store.log, vec![blank(1, 0)]).await;
+    let refused = store.log.append(vec![blank(1, 2)], IoFlushed::noop()).await.unwrap_err();
+    assert!(refused.to_string().contains("hole"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_older_than_the_cache_are_read_from_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path()).unwrap();
+    for start in (0..20_000).step_by(1_000) {
+        append(&mut store.log, (start..start + 1_000).map(|index| proposal(1, index)).collect()).await;
+    }
+    assert_eq!(indexes(&mut store.log, 0, 20_000).await, (0..20_000).collect::<Vec<_>>());
+    assert_eq!(indexes(&mut store.log, 11_990, 12_010).await, (11_990..12_010).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_database_of_another_node_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()).unwrap());
+    let mut other = options(folder.path());
+    other.marker = marker(2);
+    match Store::open(&other) {
+        Err(OpenError::Foreign { found, expected, .. }) => {
+            assert!(found.starts_with("node 1 ") && expected.starts_with("node 2 "), "{found}, {expected}");
+        }
+        other => panic!("{:?}", other.err()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_changed_byte_of_a_row_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let mut store = open(folder.path()).unwrap();
+        let entries: Vec<_> = (0..50).map(|index| proposal(1, index)).collect();
+        append(&mut store.log, entries.clone()).await;
+        apply(&mut store, entries).await;
+    }
+    let intact = recompute_digest(folder.path()).unwrap();
+    assert_eq!(intact.stored, intact.recomputed);
+    assert_eq!(intact.applied, Some(log_id(1, 49)));
+
+    change_one_row(&folder.path().join("db"));
+    let damaged = recompute_digest(folder.path()).unwrap();
+    assert_ne!(damaged.stored, damaged.recomputed);
+    assert!(matches!(open(folder.path()), Err(OpenError::Damaged { .. })));
+}
+
+/// Changes the last byte of one row of the state, behind the store's back.
+fn change_one_row(path: &Path) {
+    let families = ["default", "log", "meta", "state"];
+    let db = rocksdb::DB::open_cf(&rocksdb::Options::default(), path, families).unwrap();
+    let state = db.cf_handle("state").unwrap();
+    let (key, mut row) = db.iterator_cf(state, rocksdb::IteratorMode::End).next().unwrap().unwrap();
+    *row.last_mut().unwrap() ^= 1;
+    db.put_cf(state, key, row).unwrap();
+}
+
+#[test]
+fn a_database_of_a_newer_format_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()).unwrap());
+    {
+        let families = ["default", "log", "meta", "state"];
+        let path = folder.path().join("db");
+        let db = rocksdb::DB::open_cf(&rocksdb::Options::default(), path, families).unwrap();
+        let newer = quorate_raft_store::codec::encode(&99u32).unwrap();
+        db.put_cf(db.cf_handle("meta").unwrap(), b"format", newer).unwrap();
+    }
+    assert!(matches!(open(folder.path()), Err(OpenError::NewerFormat { found: 99, .. })));
+}
+
+#[test]
+fn a_folder_that_is_a_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("store");
+    fs::write(&file, "x").unwrap();
+    let refused = open(&file).err().unwrap().to_string();
+    assert!(refused.contains(&file.display().to_string()), "{refused}");
+}

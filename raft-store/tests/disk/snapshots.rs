@@ -1,0 +1,97 @@
+//! Building, sending and installing snapshots.
+
+use std::{fs, path::Path};
+
+use openraft::{RaftSnapshotBuilder, storage::RaftStateMachine};
+use quorate_raft_store::{
+    disk::{SnapshotError, SnapshotFile, Store},
+    raft_types::log_id,
+};
+
+use super::{append, apply, open, proposal};
+
+async fn filled(folder: &Path, entries: u64) -> Store {
+    let mut store = open(folder).unwrap();
+    let entries: Vec<_> = (0..entries).map(|index| proposal(1, index)).collect();
+    append(&mut store.log, entries.clone()).await;
+    apply(&mut store, entries).await;
+    store
+}
+
+async fn build(store: &mut Store) -> SnapshotFile {
+    let mut builder = store.machine.try_create_snapshot_builder(true).await.unwrap();
+    builder.build_snapshot().await.unwrap().snapshot
+}
+
+/// Sends a snapshot as the network does: in chunks, into a file of the receiver's.
+fn send(snapshot: &SnapshotFile, to: &Store) -> Result<SnapshotFile, SnapshotError> {
+    let mut receiver = to.incoming.receive()?;
+    let mut offset = 0;
+    loop {
+        let chunk = snapshot.read_at(offset, 1000).unwrap();
+        if chunk.is_empty() {
+            return receiver.finish();
+        }
+        offset += chunk.len() as u64;
+        receiver.write(&chunk)?;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_carries_the_whole_state_over_and_survives_a_restart() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut leader = filled(from.path(), 500).await;
+    let snapshot = build(&mut leader).await;
+    let digest = leader.views.current().digest;
+    {
+        let mut follower = filled(to.path(), 3).await;
+        let received = send(&snapshot, &follower).unwrap();
+        let meta = received.meta().clone();
+        follower.machine.install_snapshot(&meta, received).await.unwrap();
+        assert_eq!(follower.views.current().digest, digest);
+    }
+    let mut follower = open(to.path()).unwrap();
+    assert_eq!(follower.views.current().digest, digest);
+    assert_eq!(follower.machine.applied_state().await.unwrap().0, Some(log_id(1, 499)));
+    let current = follower.machine.get_current_snapshot().await.unwrap().unwrap();
+    assert_eq!(current.meta.last_log_id, Some(log_id(1, 499)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_or_changed_snapshot_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = filled(folder.path(), 200).await;
+    let snapshot = build(&mut store).await;
+    let whole = fs::read(snapshot.path()).unwrap();
+    let copy = folder.path().join("copy");
+    for position in (0..whole.len()).step_by(97) {
+        let mut changed = whole.clone();
+        changed[position] ^= 0x40;
+        fs::write(&copy, &changed).unwrap();
+        assert!(SnapshotFile::open(&copy).is_err(), "byte {position} changed");
+        fs::write(&copy, &whole[..position]).unwrap();
+        assert!(SnapshotFile::open(&copy).is_err(), "cut at {position}");
+    }
+    fs::write(&copy, [&whole[..], b"x"].concat()).unwrap();
+    assert!(matches!(SnapshotFile::open(&copy), Err(SnapshotError::Damaged { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_newest_snapshot_is_kept_and_unfinished_ones_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let mut store = filled(folder.path(), 10).await;
+        let first = build(&mut store).await;
+        apply(&mut store, vec![proposal(1, 10)]).await;
+        build(&mut store).await;
+        assert!(!first.path().exists());
+        assert_eq!(first.read_at(0, 8).unwrap(), b"QRSTSNAP", "one that is being sent stays readable");
+        let receiver = store.incoming.receive().unwrap();
+        drop(receiver);
+    }
+    let snapshots = folder.path().join("snapshots");
+    fs::write(snapshots.join("7.unfinished"), "half").unwrap();
+    drop(open(folder.path()).unwrap());
+    let left: Vec<_> = fs::read_dir(&snapshots).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
