@@ -14,8 +14,7 @@
 
 use std::{
     fs, io,
-    io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -24,6 +23,8 @@ use quorate_license::{ClusterId, Epoch, NodeId, NodeKey, NodeName, NodeRole};
 use quorate_raft_store::{disk, seal::ManagementKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+use crate::durable_file;
 
 /// The format of the data directory.
 const FORMAT: u32 = 1;
@@ -153,17 +154,16 @@ impl DataDir {
         &self.path
     }
 
-    /// Makes the directory, for its owner alone.
+    /// Makes the directory. Others may pass through it, to the product's socket and license files;
+    /// what is secret is its owner's alone.
     ///
     /// # Errors
     /// [`DataDirError::Io`].
     pub fn create(&self) -> Result<(), DataDirError> {
-        for folder in ["", "keys", "tls"] {
+        for (folder, mode) in [("", 0o711), ("keys", 0o700), ("tls", 0o700), ("store", 0o700)] {
             let path = self.path.join(folder);
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&path)
+            fs::create_dir_all(&path)
+                .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(mode)))
                 .map_err(|source| DataDirError::Io { path, source })?;
         }
         Ok(())
@@ -413,28 +413,8 @@ impl DataDir {
     /// Writes a file of this directory, for its owner alone, whole or not at all.
     fn write(&self, name: &str, content: &[u8]) -> Result<(), DataDirError> {
         let path = self.path.join(name);
-        write_atomically(&path, content, 0o600).map_err(|source| DataDirError::Io { path, source })
+        durable_file::replace(&path, content, 0o600).map_err(|source| DataDirError::Io { path, source })
     }
-}
-
-/// Writes a file whole or not at all: a synced file beside it takes its name.
-///
-/// # Errors
-/// The system's.
-pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let temporary = folder.join(format!(".{}.new", name.to_string_lossy()));
-    let mut file = fs::OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(mode)
-        .open(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -484,7 +464,6 @@ mod tests {
 
     #[test]
     fn secrets_are_for_their_owner_alone() {
-        use std::os::unix::fs::PermissionsExt;
         let (_temp, dir) = directory();
         dir.save_node_key(&[7; 32]).unwrap();
         assert_eq!(dir.node_key().unwrap().seed().as_slice(), &[7; 32]);

@@ -20,7 +20,8 @@ pub const FAILPOINTS: [&str; 8] = [
 pub fn arm() {
     #[cfg(debug_assertions)]
     {
-        // Kept for the life of the process: dropping it would disarm all points.
+        // Dropping it would disarm all points.
+        #[allow(clippy::mem_forget, reason = "armed for the life of the process")]
         std::mem::forget(fail::FailScenario::setup());
     }
 }

@@ -18,8 +18,8 @@ impl Timestamp {
     /// The Unix epoch: "never so far", where a time is needed.
     pub const ZERO: Timestamp = Timestamp(0);
 
-    /// The last millisecond of the year 9999, the largest time that RFC 3339 can write.
-    pub const MAX: Timestamp = Timestamp(253_402_300_799_999);
+    /// Close to the end of the year 9999: the largest time that is written as RFC 3339 in every zone.
+    pub const MAX: Timestamp = Timestamp(253_402_207_200_999);
 
     /// The time `ms` milliseconds after the Unix epoch, held within `ZERO..=MAX`.
     pub const fn from_unix_ms(ms: i64) -> Self {
@@ -135,6 +135,7 @@ mod tests {
         assert_eq!(time.to_string(), "2026-11-21T18:00:00Z");
         assert_eq!(serde_json::to_string(&time).unwrap(), "\"2026-11-21T18:00:00Z\"");
         assert_eq!(serde_json::from_str::<Timestamp>("\"2026-11-21T18:00:00Z\"").unwrap(), time);
+        assert_eq!(Timestamp::MAX.to_string().parse(), Ok(Timestamp::MAX));
         assert!("yesterday".parse::<Timestamp>().is_err());
         assert!("1960-01-01T00:00:00Z".parse::<Timestamp>().is_err());
     }

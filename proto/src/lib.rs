@@ -3,7 +3,7 @@
 //! Generated types stay at the edges: faces and clients turn them into domain types at once.
 
 /// The faces: the product's and the administrators' services, and the integrity key's format.
-#[allow(missing_docs, clippy::all, unreachable_pub)]
+#[allow(missing_docs, clippy::all, unreachable_pub, reason = "generated")]
 pub mod v1 {
     tonic::include_proto!("quorate.v1");
 }
@@ -11,7 +11,7 @@ pub mod v1 {
 /// Between nodes.
 pub mod node {
     /// Version 1.
-    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    #[allow(missing_docs, clippy::all, unreachable_pub, reason = "generated")]
     pub mod v1 {
         tonic::include_proto!("quorate.node.v1");
     }

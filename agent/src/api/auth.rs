@@ -118,7 +118,7 @@ impl NodeGate {
 
 /// Who asks as an administrator.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Caller {
+pub(crate) enum Caller {
     /// Somebody who may do everything; who, in words.
     Administrator(String),
     /// Somebody on a Spooler Controller's admin socket, who may read.
@@ -127,7 +127,7 @@ pub enum Caller {
 
 impl Caller {
     /// Who asked, in words, for records and logs.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Caller::Administrator(name) => name,
             Caller::Reader => "local reader",
@@ -139,7 +139,7 @@ impl Caller {
 ///
 /// # Errors
 /// Unauthenticated, if the face needs a token and there is none; denied, if the token is not valid.
-pub fn caller<T>(
+pub(crate) fn caller<T>(
     request: &Request<T>,
     own: &NodeFile,
     gate: &NodeGate,
@@ -177,7 +177,7 @@ fn needs_token() -> ApiError {
 }
 
 /// An error for somebody who may read only.
-pub fn denied(what: &str) -> ApiError {
+pub(crate) fn denied(what: &str) -> ApiError {
     ApiError::new(
         ErrorKind::Denied,
         "denied",
@@ -187,7 +187,7 @@ pub fn denied(what: &str) -> ApiError {
 }
 
 /// The token that a request carries.
-pub fn bearer(metadata: &MetadataMap) -> Option<&str> {
+pub(crate) fn bearer(metadata: &MetadataMap) -> Option<&str> {
     text(metadata, AUTHORIZATION)?.strip_prefix("Bearer ")
 }
 
@@ -195,7 +195,7 @@ pub fn bearer(metadata: &MetadataMap) -> Option<&str> {
 ///
 /// # Errors
 /// Denied: malformed, unknown, expired, revoked, or no administrator's token.
-pub fn check_token(token: &str, state: &State, now: Timestamp) -> Result<Caller, ApiError> {
+pub(crate) fn check_token(token: &str, state: &State, now: Timestamp) -> Result<Caller, ApiError> {
     let refused = |message: &str| {
         ApiError::new(
             ErrorKind::Denied,
@@ -220,7 +220,7 @@ pub fn check_token(token: &str, state: &State, now: Timestamp) -> Result<Caller,
 }
 
 /// Carries who asks over to another node: the token itself, or this Management Server's word.
-pub fn carry(caller: &Caller, token: Option<&str>, metadata: &mut MetadataMap) {
+pub(crate) fn carry(caller: &Caller, token: Option<&str>, metadata: &mut MetadataMap) {
     match (token, caller) {
         (Some(token), _) => {
             if let Ok(mut value) = MetadataValue::try_from(format!("Bearer {token}")) {

@@ -13,6 +13,6 @@ pub mod ops;
 mod relay;
 
 pub use admin::AdminApi;
-pub use auth::{Caller, NodeCaller, NodeGate, addressed};
+pub use auth::{NodeCaller, NodeGate, addressed};
 pub use cluster::ClusterApi;
 pub use error::{ApiError, ErrorKind, StatusParts, status_parts};

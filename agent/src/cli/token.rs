@@ -115,7 +115,7 @@ async fn create(context: &Context, args: CreateArgs) -> Result<Exit, CliError> {
         node_name: args.name.map(|name| name.to_string()).unwrap_or_default(),
         label: args.admin.clone().unwrap_or_default(),
         ttl_seconds: args.ttl.unwrap_or(default_ttl).as_secs(),
-        request_id: request_id.into(),
+        request_id,
     };
     let mut admin = context.connect().await?;
     let answer = call(DEADLINE, admin.create_token(within(DEADLINE, request))).await?;

@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, stream::BoxStream};
 use openraft::{
-    AnyError, OptionalSend,
+    OptionalSend,
     alias::SnapshotOf,
     errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable},
     impls::EmptyNode,
@@ -127,7 +127,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
 
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         _option: RPCOption,
     ) -> futures::future::BoxFuture<'s, Rpc<AppendResults<'s>>>
     where
@@ -136,7 +136,12 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         // Appends go out as they come, and answers come back in order: one does not wait for the
         // other. A peer that is gone is noticed by the connection's keepalive.
         Box::pin(async move {
-            let frames = input.filter_map(|append| async move {
+            // openraft waits out its backoff where the first request is taken: a call that failed
+            // before that would be repeated at once, for ever.
+            let Some(first) = input.next().await else {
+                return Ok::<AppendResults<'s>, _>(futures::stream::empty().boxed());
+            };
+            let frames = futures::stream::once(std::future::ready(first)).chain(input).filter_map(|append| async move {
                 match wire::encode_append(&append) {
                     Ok(record) => Some(Frame { record: record.into() }),
                     Err(error) => {
@@ -151,7 +156,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
                 let frame = answer.map_err(|status: Status| unreachable(&status))?;
                 wire::decode_append_result(&frame.record).map_err(|error| network_error(&error))
             });
-            Ok::<AppendResults<'s>, _>(results.boxed())
+            Ok(results.boxed())
         })
     }
 

@@ -1,6 +1,6 @@
 //! Admitting a node that shows a join token.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use quorate_license::{
     BuildNumber, ClusterId, ComputerId, Epoch, NodeId, NodeName, NodePublicKey, NodeRole, NodeSignature,
@@ -22,6 +22,9 @@ use crate::{
     pki::{Authority, CertificateSubject, JoinToken, PeerIdentity, PkiError, secret_hash},
     setup,
 };
+
+/// How long a token may take to reach this node from the one that made it.
+const TOKEN_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What a joiner says of itself.
 #[derive(Debug)]
@@ -107,7 +110,7 @@ impl Admission {
         )?;
         let role = match joiner.role {
             Some(role) => role,
-            None => self.token_role(&token)?,
+            None => self.token_role(&token).await?,
         };
         let hosts = setup::hosts_of(&joiner.addresses);
         let command = Command::AdmitNode(AdmitNode {
@@ -151,8 +154,12 @@ impl Admission {
         })
     }
 
-    /// The role that a token is for. What is wrong with the token is said by the log's own check.
-    fn token_role(&self, token: &JoinToken) -> Result<NodeRole, ApiError> {
+    /// The role that a token is for. A token that was made a moment ago may not be here yet. What is
+    /// wrong with the token is said by the log's own check.
+    async fn token_role(&self, token: &JoinToken) -> Result<NodeRole, ApiError> {
+        let mut applied = self.cluster.views().subscribe();
+        let known = || self.cluster.view().state.tokens().get(&token.id).is_some();
+        let _ = tokio::time::timeout(TOKEN_DEADLINE, applied.wait_for(|_| known())).await;
         let view = self.cluster.view();
         match view.state.tokens().get(&token.id).map(|token| &token.purpose) {
             Some(TokenPurpose::Join { role, .. }) => Ok(*role),

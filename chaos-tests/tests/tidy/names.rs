@@ -6,11 +6,13 @@ use crate::tree::{File, empty_places, files, has_word};
 /// The one file that knows the persistent encoding, so that it can be replaced there.
 const BINCODE_MAY_BE_NAMED_IN: [&str; 1] = ["raft-store/src/codec.rs"];
 
-/// The files that know the consensus library: the aliases, its storage and network traits, and the group.
+/// The files that know the consensus library: the aliases, the records and messages made of
+/// its types, its storage and network traits, and the group.
 /// A trailing `*` stands for any ending.
-const OPENRAFT_MAY_BE_NAMED_IN: [&str; 7] = [
+const OPENRAFT_MAY_BE_NAMED_IN: [&str; 8] = [
     "raft-store/src/raft_types.rs",
     "raft-store/src/records.rs",
+    "raft-store/src/wire.rs",
     "raft-store/src/disk/log_store*",
     "raft-store/src/disk/snapshot*",
     "raft-store/src/disk/state_machine*",

@@ -35,14 +35,21 @@ impl File {
         self.is_rust() && self.path.split('/').nth(1) == Some("src")
     }
 
+    /// Whether it holds the unit tests of the source file beside it: `tests.rs`, `license_key_tests.rs`.
+    pub(crate) fn is_unit_tests(&self) -> bool {
+        self.is_source() && (self.path.ends_with("/tests.rs") || self.path.ends_with("_tests.rs"))
+    }
+
     /// Lines with their numbers, beginning at 1.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
         self.text.lines().enumerate().map(|(index, line)| (index + 1, line))
     }
 
-    /// Lines of Rust without comments and string literals, up to the unit tests at the end of the file.
+    /// Lines of Rust without comments and string literals, up to the unit tests at the end of the file; none
+    /// of a file of unit tests.
     pub(crate) fn code(&self) -> impl Iterator<Item = (usize, String)> {
-        let lines: Vec<&str> = self.text.lines().collect();
+        let text = if self.is_unit_tests() { "" } else { self.text.as_str() };
+        let lines: Vec<&str> = text.lines().collect();
         let tests = lines.windows(2).position(|pair| {
             pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod ") && pair[1].ends_with('{')
         });

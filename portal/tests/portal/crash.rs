@@ -61,6 +61,68 @@ async fn a_killed_portal_keeps_everything(database: Database) {
     assert_ne!(second.support_id(), first.support_id());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_away_is_named_and_found_again() {
+    let database = Database::postgres();
+    let (url, address) = (database.url(), database.address());
+    let way = Way::to(&address).await;
+    let mut portal = Portal::prepare(database, "limits.request_deadline_seconds = 20");
+    let by_the_way = url.replace(&address, &way.address);
+    portal.serve(&[("QUORATE_PORTAL_DATABASE", &by_the_way)]);
+    let (_, key) = portal.order();
+    let request = Cluster::new(1).request(&key);
+    assert_eq!(portal.get("/healthz").await.status(), 200);
+
+    way.close();
+    portal.post(&request).await.assert_refused(503, "temporarily_unavailable");
+    assert_eq!(portal.get("/healthz").await.status(), 503);
+    assert_eq!(portal.activations(), 0);
+
+    way.open();
+    assert_eq!(portal.post(&request).await.body["replayed"], false);
+    assert_eq!(portal.get("/healthz").await.status(), 200);
+}
+
+/// The way to a server, which can be closed: connections end, and new ones lead nowhere.
+struct Way {
+    address: String,
+    open: tokio::sync::watch::Sender<bool>,
+}
+
+impl Way {
+    async fn to(server: &str) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (open, is_open) = tokio::sync::watch::channel(true);
+        let server = server.to_owned();
+        let tasks = tokio_util::task::TaskTracker::new();
+        tasks.clone().spawn(async move {
+            while let Ok((mut from, _)) = listener.accept().await {
+                let (mut is_open, server) = (is_open.clone(), server.clone());
+                tasks.spawn(async move {
+                    if !*is_open.borrow_and_update() {
+                        return;
+                    }
+                    let mut to = tokio::net::TcpStream::connect(server).await.unwrap();
+                    tokio::select! {
+                        _ = is_open.changed() => {}
+                        _ = tokio::io::copy_bidirectional(&mut from, &mut to) => {}
+                    }
+                });
+            }
+        });
+        Way { address, open }
+    }
+
+    fn close(&self) {
+        self.open.send_replace(false);
+    }
+
+    fn open(&self) {
+        self.open.send_replace(true);
+    }
+}
+
 /// Serves with the failpoint armed, posts, and sees it die there.
 async fn dies_at(portal: &mut Portal, failpoint: &str, request: &quorate_license::IntegrityKey) {
     portal.serve(&[("FAILPOINTS", &format!("{failpoint}=return"))]);

@@ -104,7 +104,8 @@ async fn operations_have_a_listener_of_their_own_if_configured() {
     assert_eq!(api.status(), 404);
 }
 
-#[tokio::test]
+// The clients need a worker of their own while the test waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_ends_idle_connections_and_exits_cleanly() {
     let mut portal = Portal::start(Database::sqlite()).await;
     let pid_file = portal.folder.path().join("portal.pid");
@@ -117,6 +118,16 @@ async fn a_stop_ends_idle_connections_and_exits_cleanly() {
     assert!(began.elapsed() < Duration::from_secs(10));
     assert!(!pid_file.exists());
     assert!(portal.log().contains("stopped"), "{}", portal.log());
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_let_go_is_cut_off_at_a_stop() {
+    let mut portal = Portal::start_with(Database::sqlite(), "drain_seconds = 1").await;
+    // HTTP/2 asks the other side before it ends; this test's only worker waits and does not answer.
+    assert_eq!(portal.get("/healthz").await.version(), reqwest::Version::HTTP_2);
+    portal.terminate();
+    assert!(portal.wait().success());
+    assert!(portal.log().contains("cut off"), "{}", portal.log());
 }
 
 #[tokio::test]

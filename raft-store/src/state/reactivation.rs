@@ -8,16 +8,18 @@ use super::{InstalledLicense, State};
 /// forgets it when it is not any more.
 pub(crate) fn refresh_reactivation(state: &mut State, now: Timestamp) {
     let Some(cluster) = state.cluster() else { return };
-    let scope = cluster.policy.integrity_scope;
+    let (scope, epoch) = (cluster.policy.integrity_scope, cluster.epoch);
     let nodes: Vec<RegisteredNode> = state.nodes.values().map(super::Node::registered).collect();
+    let binding = state.binding().map(|installed| &installed.binding.claims);
     let mut changed = Vec::new();
     for (tenant, installed) in state.licenses.iter() {
         let report = evaluate(&StatusInput {
             license: Some(&installed.license.claims),
-            binding: state.binding().map(|installed| &installed.binding.claims),
+            binding,
             nodes: &nodes,
             scope,
-            restored: false,
+            // Recovery and restore begin a new epoch, which the binding does not know.
+            restored: binding.is_some_and(|binding| binding.epoch != epoch),
             reactivation_required_since: installed.reactivation_required_since,
             now,
         });

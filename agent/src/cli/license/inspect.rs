@@ -274,10 +274,12 @@ mod tests {
         insta::assert_snapshot!(all_forms(&inspection));
     }
 
-    /// One row per check, with the change that makes it fail.
+    /// The check that fails, the refusal's code, and the change that brings it about.
+    type Row = (&'static str, &'static str, fn(&mut Question));
+
     #[test]
     fn each_check_fails_by_its_name() {
-        let rows: [(&str, &str, fn(&mut Question)); 10] = [
+        let rows: [Row; 10] = [
             ("readable", "unreadable", |q| q.file.truncate(20)),
             ("readable", "unknown_format", |q| {
                 q.file = q.file.replace("quorate-license/1", "quorate-license/9")

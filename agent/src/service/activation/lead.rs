@@ -385,7 +385,7 @@ impl Activations {
             let states = self.cluster.ask_node_states(others).await;
             let missing: Vec<String> = states
                 .iter()
-                .filter(|(_, state)| !state.as_ref().is_some_and(|state| state.license_serial >= serial))
+                .filter(|(_, state)| state.as_ref().is_none_or(|state| state.license_serial < serial))
                 .filter_map(|(id, _)| view.state.nodes().get(id).map(|node: &Node| node.name.to_string()))
                 .collect();
             if missing.is_empty() || tokio::time::Instant::now() >= deadline {

@@ -9,20 +9,20 @@ use quorate_license::{
 
 /// The cluster. Its fields may be changed before a request is made.
 #[derive(Clone)]
-pub struct Cluster {
-    pub kind: ActivationKind,
-    pub cluster_id: ClusterId,
-    pub epoch: Epoch,
-    pub fence: Fence,
-    pub nonce: Nonce,
-    pub superseded: Vec<Nonce>,
-    pub first_license_node: NodeId,
-    pub rows: Vec<NodeRow>,
-    keys: Vec<[u8; 32]>,
+pub(crate) struct Cluster {
+    pub(crate) kind: ActivationKind,
+    pub(crate) cluster_id: ClusterId,
+    pub(crate) epoch: Epoch,
+    pub(crate) fence: Fence,
+    pub(crate) nonce: Nonce,
+    pub(crate) superseded: Vec<Nonce>,
+    pub(crate) first_license_node: NodeId,
+    pub(crate) rows: Vec<NodeRow>,
+    pub(crate) keys: Vec<[u8; 32]>,
 }
 
 impl Cluster {
-    pub fn new(seed: u8) -> Self {
+    pub(crate) fn new(seed: u8) -> Self {
         let keys: Vec<[u8; 32]> = (1..=4).map(|index| key_seed(seed, index)).collect();
         let rows = (1..=4u8)
             .map(|index| NodeRow {
@@ -49,27 +49,27 @@ impl Cluster {
     }
 
     /// The key of the node with this index.
-    pub fn key(&self, index: usize) -> NodeKey {
+    pub(crate) fn key(&self, index: usize) -> NodeKey {
         NodeKey::from_seed(self.keys[index])
     }
 
     /// Gives a node another one's key.
-    pub fn copy_key(&mut self, from: usize, to: usize) {
+    pub(crate) fn copy_key(&mut self, from: usize, to: usize) {
         self.keys[to] = self.keys[from];
         self.rows[to].key = self.rows[from].key;
     }
 
-    pub fn with_nonce(&self, nonce: u8) -> Self {
+    pub(crate) fn with_nonce(&self, nonce: u8) -> Self {
         Cluster { nonce: Nonce([nonce; 16]), ..self.clone() }
     }
 
     /// The integrity key, signed by everyone who has to.
-    pub fn request(&self, activation_key: &str) -> IntegrityKey {
+    pub(crate) fn request(&self, activation_key: &str) -> IntegrityKey {
         self.request_with(Some(activation_key), |_| {})
     }
 
     /// The same, changed before the Management Servers sign.
-    pub fn request_with(
+    pub(crate) fn request_with(
         &self,
         activation_key: Option<&str>,
         change: impl FnOnce(&mut IntegrityKey),
@@ -105,7 +105,7 @@ impl Cluster {
     }
 }
 
-pub fn computer_id(seed: u8, index: u8, source: ComputerIdSource) -> ComputerId {
+pub(crate) fn computer_id(seed: u8, index: u8, source: ComputerIdSource) -> ComputerId {
     let machine_id = MachineId::parse(&format!("{seed:02x}{index:02x}").repeat(8)).unwrap();
     ComputerId::derive(&machine_id, source)
 }

@@ -19,25 +19,25 @@ use tempfile::TempDir;
 const PASSWORD: &str = "a-password-of-the-tests";
 
 /// A database of its own.
-pub enum Database {
+pub(crate) enum Database {
     Sqlite { folder: TempDir },
     Postgres { url: String, server: &'static Server },
 }
 
 /// The PostgreSQL server of this run. A shell stands between: when this process ends, in whatever
 /// way, the shell's standard input ends, and it stops the server and removes the folder.
-pub struct Server {
+pub(crate) struct Server {
     port: u16,
     bin: PathBuf,
     _shell: Child,
 }
 
 impl Database {
-    pub fn sqlite() -> Self {
+    pub(crate) fn sqlite() -> Self {
         Database::Sqlite { folder: tempfile::tempdir().unwrap() }
     }
 
-    pub fn postgres() -> Self {
+    pub(crate) fn postgres() -> Self {
         static SERVER: OnceLock<Server> = OnceLock::new();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let server = SERVER.get_or_init(Server::start);
@@ -49,15 +49,23 @@ impl Database {
         }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         match self {
             Database::Sqlite { folder } => format!("sqlite://{}", folder.path().join("portal.db").display()),
             Database::Postgres { url, .. } => url.clone(),
         }
     }
 
+    /// Host and port of the server.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Database::Sqlite { .. } => panic!("a file has no address"),
+            Database::Postgres { server, .. } => format!("127.0.0.1:{}", server.port),
+        }
+    }
+
     /// Everything that the database holds, as bytes: SQLite's files, PostgreSQL's dump.
-    pub fn dump(&self) -> Vec<u8> {
+    pub(crate) fn dump(&self) -> Vec<u8> {
         match self {
             Database::Sqlite { folder } => {
                 let files = fs::read_dir(folder.path()).unwrap();

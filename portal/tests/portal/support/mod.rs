@@ -4,6 +4,6 @@ mod cluster;
 mod database;
 mod portal;
 
-pub use cluster::{Cluster, computer_id};
-pub use database::Database;
-pub use portal::{Portal, admin};
+pub(crate) use cluster::{Cluster, computer_id};
+pub(crate) use database::Database;
+pub(crate) use portal::{Portal, admin};

@@ -17,24 +17,24 @@ use tempfile::TempDir;
 use super::Database;
 
 /// A portal with an initialized database, a product, and two customers.
-pub struct Portal {
-    pub database: Database,
-    pub folder: TempDir,
-    pub root: RootPublicKey,
-    pub client: Client,
-    pub address: String,
+pub(crate) struct Portal {
+    pub(crate) database: Database,
+    pub(crate) folder: TempDir,
+    pub(crate) root: RootPublicKey,
+    pub(crate) client: Client,
+    pub(crate) address: String,
     process: Option<Child>,
 }
 
 /// What was answered.
 #[derive(Debug)]
-pub struct Answered {
-    pub status: StatusCode,
-    pub body: Value,
+pub(crate) struct Answered {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Value,
 }
 
 /// Runs `quorate-portal` with the configuration in `folder`.
-pub fn admin(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn admin(folder: &Path, arguments: &[&str]) -> Output {
     binary(folder).args(arguments).output().unwrap()
 }
 
@@ -46,19 +46,19 @@ fn binary(folder: &Path) -> Command {
 
 impl Portal {
     /// Initialized and serving.
-    pub async fn start(database: Database) -> Self {
+    pub(crate) async fn start(database: Database) -> Self {
         Self::start_with(database, "").await
     }
 
     /// The same with further lines of configuration.
-    pub async fn start_with(database: Database, configuration: &str) -> Self {
+    pub(crate) async fn start_with(database: Database, configuration: &str) -> Self {
         let mut portal = Self::prepare(database, configuration);
         portal.serve(&[]);
         portal
     }
 
     /// Initialized, not serving.
-    pub fn prepare(database: Database, configuration: &str) -> Self {
+    pub(crate) fn prepare(database: Database, configuration: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let text = format!(
             "listen = \"127.0.0.1:0\"\npublic_url = \"https://localhost\"\ndatabase = \"{}\"\n\
@@ -83,7 +83,7 @@ impl Portal {
     }
 
     /// Starts the process and waits until it listens.
-    pub fn serve(&mut self, environment: &[(&str, &str)]) {
+    pub(crate) fn serve(&mut self, environment: &[(&str, &str)]) {
         assert!(self.process.is_none());
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
         let mut process = binary(self.folder.path())
@@ -104,7 +104,7 @@ impl Portal {
     }
 
     /// A client that trusts the portal's CA.
-    pub fn client_with(
+    pub(crate) fn client_with(
         &self,
         build: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
     ) -> Client {
@@ -114,7 +114,7 @@ impl Portal {
     }
 
     /// SIGKILL.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
             process.wait().unwrap();
@@ -122,13 +122,13 @@ impl Portal {
     }
 
     /// SIGTERM, without waiting.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let process = self.process.as_ref().unwrap();
         signal::kill(Pid::from_raw(process.id().cast_signed()), signal::Signal::SIGTERM).unwrap();
     }
 
     /// Waits until the process has ended by itself.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let mut process = self.process.take().unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
@@ -140,27 +140,27 @@ impl Portal {
         }
     }
 
-    pub fn log_path(&self) -> PathBuf {
+    pub(crate) fn log_path(&self) -> PathBuf {
         self.folder.path().join("log")
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
     /// Runs a command with `-o json` and reads its result.
-    pub fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let output = admin(self.folder.path(), &[arguments, &["-o", "json"]].concat());
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// An order of 50 devices and unlimited scanning for a year: its number and activation key.
-    pub fn order(&self) -> (String, String) {
+    pub(crate) fn order(&self) -> (String, String) {
         self.order_with(&["--kind", "subscription", "--days", "365"])
     }
 
-    pub fn order_with(&self, flags: &[&str]) -> (String, String) {
+    pub(crate) fn order_with(&self, flags: &[&str]) -> (String, String) {
         let add = ["admin", "order", "add", "--customer", "Example Ltd", "--product", "Suite"];
         let features = ["--feature", "devices=50", "--feature", "scan=unlimited"];
         let order = self.json(&[&add[..], &features, flags].concat());
@@ -169,31 +169,31 @@ impl Portal {
     }
 
     /// How many license keys were issued.
-    pub fn activations(&self) -> usize {
+    pub(crate) fn activations(&self) -> usize {
         self.json(&["admin", "activation", "list"]).as_array().unwrap().len()
     }
 
     /// The status of an order.
-    pub fn order_status(&self, order: &str) -> String {
+    pub(crate) fn order_status(&self, order: &str) -> String {
         self.json(&["admin", "order", "show", order])["status"].as_str().unwrap().to_owned()
     }
 
     /// Posts an integrity key the usual way.
-    pub async fn post(&self, key: &IntegrityKey) -> Answered {
+    pub(crate) async fn post(&self, key: &IntegrityKey) -> Answered {
         self.try_post(key).await.unwrap()
     }
 
-    pub async fn try_post(&self, key: &IntegrityKey) -> reqwest::Result<Answered> {
+    pub(crate) async fn try_post(&self, key: &IntegrityKey) -> reqwest::Result<Answered> {
         let name = idempotency_key(key);
         self.send("text/plain", Some(&name), key.to_text().as_bytes().to_vec()).await
     }
 
-    pub async fn post_bytes(&self, key: &IntegrityKey, bytes: &[u8]) -> Answered {
+    pub(crate) async fn post_bytes(&self, key: &IntegrityKey, bytes: &[u8]) -> Answered {
         let name = idempotency_key(key);
         self.send("application/octet-stream", Some(&name), bytes.to_vec()).await.unwrap()
     }
 
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         content_type: &str,
         idempotency_key: Option<&str>,
@@ -211,11 +211,11 @@ impl Portal {
         Ok(Answered { status: response.status(), body: response.json().await? })
     }
 
-    pub async fn get(&self, path: &str) -> reqwest::Response {
+    pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
         self.client.get(format!("{}{path}", self.address)).send().await.unwrap()
     }
 
-    pub fn roots(&self) -> TrustRoots {
+    pub(crate) fn roots(&self) -> TrustRoots {
         TrustRoots(vec![self.root])
     }
 }
@@ -227,25 +227,25 @@ impl Drop for Portal {
 }
 
 impl Answered {
-    pub fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or("no code")
     }
 
-    pub fn license_key(&self) -> &str {
+    pub(crate) fn license_key(&self) -> &str {
         self.body["license_key"].as_str().unwrap_or_else(|| panic!("no license key: {:?}", self.body))
     }
 
-    pub fn support_id(&self) -> &str {
+    pub(crate) fn support_id(&self) -> &str {
         self.body["support_id"].as_str().unwrap()
     }
 
     /// The license key, read and verified.
-    pub fn verified(&self, roots: &TrustRoots) -> VerifiedAnswer {
+    pub(crate) fn verified(&self, roots: &TrustRoots) -> VerifiedAnswer {
         LicenseKey::from_text(self.license_key()).unwrap().verify(roots).unwrap()
     }
 
     #[track_caller]
-    pub fn assert_refused(&self, status: u16, code: &str) {
+    pub(crate) fn assert_refused(&self, status: u16, code: &str) {
         assert_eq!((self.status.as_u16(), self.code()), (status, code), "{}", self.body);
         for field in ["message", "hint"] {
             assert!(self.body[field].as_str().is_some_and(|text| text.len() > 10), "{}", self.body);
