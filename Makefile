@@ -7,6 +7,10 @@ ARGS ?=
 CARGO_DENY_VERSION := 0.20.2
 TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/quorate/tools
 
+# Where the demo keeps everything of its own, cluster.json too.
+DEMO_DIR ?= $(CURDIR)/target/demo
+export DEMO_DIR
+
 # A CI run must see the committed Cargo.lock; at the desk cargo may add a dependency to it.
 LOCKED := $(if $(CI),--locked)
 
@@ -43,7 +47,9 @@ test: ## Run every test: units, storage suite, portal on both databases, real cl
 
 bench: ## Measure changes and reads beside etcd in the same run
 	@scripts/setup build bench
-	@scripts/build $(BINARIES) $(LOCKED)
+	@# Our own code as for a release; the dependencies are built so anyway, so RocksDB is not built again.
+	@CARGO_PROFILE_DEV_OPT_LEVEL=3 CARGO_PROFILE_DEV_DEBUG_ASSERTIONS=false \
+		CARGO_PROFILE_DEV_OVERFLOW_CHECKS=false scripts/build $(BINARIES) $(LOCKED)
 	@exec "$(TARGET_DIR)/debug/bench" $(ARGS)
 
 build: ## Build the programs

@@ -170,8 +170,13 @@ impl Node {
 
         // Services.
         let build = BuildWatcher::start(&config.build, dir.path(), &tracker, stop.clone()).await;
-        let signing =
-            Arc::new(Signing::new(cluster.clone(), own.clone(), node_key.clone(), computer_id, build.clone()));
+        let signing = Arc::new(Signing::new(
+            cluster.clone(),
+            own.clone(),
+            node_key.clone(),
+            computer_id,
+            build.clone(),
+        ));
         let admission = Arc::new(Admission::new(cluster.clone(), own.clone(), management_key.clone()));
         let licensing = Licensing::new(cluster.views().clone(), own.node_id, roots.clone());
         let activations = Arc::new(Activations::new(
@@ -204,8 +209,9 @@ impl Node {
             .register_encoded_file_descriptor_set(quorate_proto::FILE_DESCRIPTORS)
             .build_v1()
             .map_err(|error| AppError::Bootstrap(error.to_string()))?;
-        let product_routes =
-            Routes::new(LicenseServiceServer::new(license_api)).add_service(health_service).add_service(reflection);
+        let product_routes = Routes::new(LicenseServiceServer::new(license_api))
+            .add_service(health_service)
+            .add_service(reflection);
         let ready = readiness(&cluster);
         let ops_state = ops::OpsState { metrics: metrics.clone(), licensing: licensing.clone(), ready };
         let http_state = http::HttpState { cluster: cluster.clone(), licensing: licensing.clone() };
@@ -219,7 +225,8 @@ impl Node {
         let product_socket = bind_socket("product", &listen.socket, 0o666)?;
         let admin_socket = bind_socket("administration", &listen.admin_socket, 0o600)?;
         listener("node-to-node", node_routes.into_axum_router()).serve_tcp(raft_port, Some(node_tls.server));
-        listener("management", http::router(http_state)).serve_tcp(http_port, Some(server_config(&tls_files)?));
+        listener("management", http::router(http_state))
+            .serve_tcp(http_port, Some(server_config(&tls_files)?));
         let product_router = product_routes.into_axum_router();
         listener("product", product_router.clone()).serve_tcp(product_port, None);
         listener("product", product_router).serve_unix(product_socket);
@@ -231,19 +238,11 @@ impl Node {
         );
 
         // Background work.
-        let report = OwnReport {
-            computer_id,
-            addresses: setup::addresses(&config),
-            host: host_report,
-            start_counter,
-        };
+        let report =
+            OwnReport { computer_id, addresses: setup::addresses(&config), host: host_report, start_counter };
         tracker.spawn(report_node(cluster.clone(), report, build, stop.clone()));
-        let files = license_files::Options {
-            node: own.node_id,
-            key: node_key,
-            computer_id,
-            folder: dir.licenses(),
-        };
+        let files =
+            license_files::Options { node: own.node_id, key: node_key, computer_id, folder: dir.licenses() };
         tracker.spawn(license_files::run(licensing.clone(), files, metrics.clone(), stop.clone()));
         tracker.spawn(host::disk_space::watch(dir.path().to_owned(), metrics.clone(), stop.clone()));
         tracker.spawn(metrics_watch::run(cluster.clone(), metrics, stop.clone()));
@@ -315,11 +314,17 @@ fn readiness(cluster: &Arc<Cluster>) -> ops::Ready {
 }
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| AppError::Listen { what, address: address.to_string(), source })
+    TcpListener::bind(address).await.map_err(|source| AppError::Listen {
+        what,
+        address: address.to_string(),
+        source,
+    })
 }
 
 fn bind_socket(what: &'static str, path: &Path, mode: u32) -> Result<tokio::net::UnixListener, AppError> {
-    bind_unix(path, mode).map_err(|source| AppError::Listen { what, address: path.display().to_string(), source })
+    bind_unix(path, mode).map_err(|source| AppError::Listen {
+        what,
+        address: path.display().to_string(),
+        source,
+    })
 }

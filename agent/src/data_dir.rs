@@ -198,8 +198,10 @@ impl DataDir {
         struct Format {
             format: u32,
         }
-        let damaged =
-            |error: serde_json::Error| DataDirError::Damaged { path: path.clone(), reason: error.to_string() };
+        let damaged = |error: serde_json::Error| DataDirError::Damaged {
+            path: path.clone(),
+            reason: error.to_string(),
+        };
         let format: Format = serde_json::from_slice(&text).map_err(damaged)?;
         if format.format > FORMAT {
             return Err(DataDirError::NewerFormat { path, found: format.format });
@@ -357,12 +359,13 @@ impl DataDir {
     /// If the counter can't be read or written.
     pub fn count_start(&self) -> Result<u64, DataDirError> {
         let before = match self.read("starts")? {
-            Some(text) => std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok()).ok_or_else(
-                || DataDirError::Damaged {
+            Some(text) => std::str::from_utf8(&text)
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+                .ok_or_else(|| DataDirError::Damaged {
                     path: self.path.join("starts"),
                     reason: "it holds no number".to_owned(),
-                },
-            )?,
+                })?,
             None => 0u64,
         };
         let now = before + 1;
@@ -383,12 +386,14 @@ impl DataDir {
     fn secret(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, DataDirError> {
         let text = Zeroizing::new(self.text(name)?);
         let decoded = HEXLOWER.decode(text.trim().as_bytes()).map(Zeroizing::new);
-        decoded.ok().and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok()).map(Zeroizing::new).ok_or_else(
-            || DataDirError::Damaged {
+        decoded
+            .ok()
+            .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok())
+            .map(Zeroizing::new)
+            .ok_or_else(|| DataDirError::Damaged {
                 path: self.path.join(name),
                 reason: "it does not hold 64 hexadecimal digits".to_owned(),
-            },
-        )
+            })
     }
 
     fn save_secret(&self, name: &str, bytes: &[u8; 32]) -> Result<(), DataDirError> {
@@ -430,7 +435,13 @@ mod tests {
 
     fn node(name: &str) -> NodeFile {
         let epoch = Epoch { number: 1, id: quorate_license::EpochId([2; 16]) };
-        NodeFile::new(ClusterId([1; 16]), epoch, NodeId::new(1, 1), name.parse().unwrap(), NodeRole::Management)
+        NodeFile::new(
+            ClusterId([1; 16]),
+            epoch,
+            NodeId::new(1, 1),
+            name.parse().unwrap(),
+            NodeRole::Management,
+        )
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A product that never stops asking: each answer is compared with what the node's own license file says.
 
 use std::{
+    cell::RefCell,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -11,7 +12,8 @@ use std::{
 };
 
 use quorate_license::{
-    ComputerId, ComputerIdSource, FeatureName, LicenseFile, MachineId, TrustRoots, VerifyInput, verify_file,
+    ComputerId, ComputerIdSource, FeatureName, License, LicenseFile, MachineId, TrustRoots, VerifiedLicense,
+    VerifyInput, verify_file,
 };
 
 use crate::{
@@ -41,6 +43,15 @@ pub struct OwnFiles {
     /// The node's host is in the binding. One that is not can't prove its file, only read it.
     bound: bool,
     roots: TrustRoots,
+    /// The texts that were verified last, and what they hold: signatures are checked once for each text.
+    verified: RefCell<Option<(String, String, Held)>>,
+}
+
+/// What verified files hold.
+#[derive(Clone)]
+enum Held {
+    Proven(Box<VerifiedLicense>),
+    Read(Box<License>),
 }
 
 /// A thread that asks a node, from its start until [`Checker::finish`].
@@ -74,6 +85,7 @@ impl OwnFiles {
             machine_id: node.machine_id_file.clone(),
             bound,
             roots,
+            verified: RefCell::new(None),
         }
     }
 
@@ -82,33 +94,53 @@ impl OwnFiles {
     /// # Errors
     /// The files can't be read, or are refused.
     pub fn decide(&self, feature: &str, quantity: u64) -> Result<(bool, &'static str)> {
-        let refused = |cause: &dyn std::fmt::Display| {
-            Failure::wrong(format!("{} is refused: {cause}", self.license.display()))
-        };
-        let name: FeatureName = feature.parse().map_err(|cause| refused(&cause))?;
-        let file = files::read(&self.license)?;
-        if !self.bound {
-            let opened = LicenseFile::from_text(&file).and_then(|file| file.open(&self.roots));
-            let license = opened.map_err(|cause| refused(&cause))?.0.claims;
-            return Ok(match license.entitlement(&name) {
+        let name: FeatureName = feature.parse().map_err(|cause| self.refused(&cause))?;
+        Ok(match self.held()? {
+            Held::Proven(verified) => {
+                let decision = verified.check(&name, quantity);
+                (decision.allowed, decision.reason.code())
+            }
+            Held::Read(license) => match license.entitlement(&name) {
                 None => (false, "feature_not_licensed"),
                 Some(entitlement) if entitlement.covers(quantity) => (true, "licensed"),
                 Some(_) => (false, "quantity_exceeded"),
-            });
+            },
+        })
+    }
+
+    fn held(&self) -> Result<Held> {
+        let file = files::read(&self.license)?;
+        let receipt = if self.bound { files::read(&self.receipt)? } else { String::new() };
+        let mut verified = self.verified.borrow_mut();
+        if let Some((_, _, held)) = verified.as_ref().filter(|(a, b, _)| *a == file && *b == receipt) {
+            return Ok(held.clone());
         }
-        let machine_id =
-            MachineId::parse(&files::read(&self.machine_id)?).map_err(|cause| refused(&cause))?;
+        let held = self.verify(&file, &receipt)?;
+        *verified = Some((file, receipt, held.clone()));
+        Ok(held)
+    }
+
+    fn verify(&self, file: &str, receipt: &str) -> Result<Held> {
+        if !self.bound {
+            let opened = LicenseFile::from_text(file).and_then(|file| file.open(&self.roots));
+            return Ok(Held::Read(Box::new(opened.map_err(|cause| self.refused(&cause))?.0.claims)));
+        }
+        let machine_id = MachineId::parse(&files::read(&self.machine_id)?);
+        let machine_id = machine_id.map_err(|cause| self.refused(&cause))?;
         let verified = verify_file(&VerifyInput {
-            file: &file,
-            receipt: Some(&files::read(&self.receipt)?),
+            file,
+            receipt: Some(receipt),
             roots: &self.roots,
             computer_id: &ComputerId::derive(&machine_id, ComputerIdSource::Host),
             build: None,
             now: now(),
             min_serial: None,
         });
-        let decision = verified.map_err(|cause| refused(&cause))?.check(&name, quantity);
-        Ok((decision.allowed, decision.reason.code()))
+        Ok(Held::Proven(Box::new(verified.map_err(|cause| self.refused(&cause))?)))
+    }
+
+    fn refused(&self, cause: &dyn std::fmt::Display) -> Failure {
+        Failure::wrong(format!("{} is refused: {cause}", self.license.display()))
     }
 }
 

@@ -3,7 +3,13 @@
 //! Generated types stay at the edges: faces and clients turn them into domain types at once.
 
 /// The faces: the product's and the administrators' services, and the integrity key's format.
-#[allow(missing_docs, clippy::all, unreachable_pub, reason = "generated")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated"
+)]
 pub mod v1 {
     tonic::include_proto!("quorate.v1");
 }
@@ -11,7 +17,13 @@ pub mod v1 {
 /// Between nodes.
 pub mod node {
     /// Version 1.
-    #[allow(missing_docs, clippy::all, unreachable_pub, reason = "generated")]
+    #[allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::allow_attributes_without_reason,
+        reason = "generated"
+    )]
     pub mod v1 {
         tonic::include_proto!("quorate.node.v1");
     }

@@ -56,7 +56,9 @@ pub enum Refusal {
         holder: NodeName,
     },
     /// A report with an old start counter: another copy of the node has started later.
-    #[error("node {node} has reported start {current}, this report is from start {reported}: two copies of it run")]
+    #[error(
+        "node {node} has reported start {current}, this report is from start {reported}: two copies of it run"
+    )]
     NodeStartOutdated {
         /// The node.
         node: NodeName,

@@ -101,8 +101,7 @@ impl ManagementKey {
     /// # Errors
     /// [`SealError::Unreadable`].
     pub fn open(&self, purpose: Purpose, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let (nonce, ciphertext) =
-            sealed.0.split_first_chunk::<NONCE_BYTES>().ok_or(SealError::Unreadable)?;
+        let (nonce, ciphertext) = sealed.0.split_first_chunk::<NONCE_BYTES>().ok_or(SealError::Unreadable)?;
         let payload = Payload { msg: ciphertext, aad: purpose.tag() };
         self.cipher()
             .decrypt(&XNonce::from(*nonce), payload)
@@ -139,7 +138,10 @@ mod tests {
         let sealed = key.seal(Purpose::CaKey, b"secret").unwrap();
         assert_eq!(key.open(Purpose::CaKey, &sealed).unwrap().as_slice(), b"secret");
         assert_eq!(key.open(Purpose::ActivationKey, &sealed), Err(SealError::Unreadable));
-        assert_eq!(ManagementKey::random().unwrap().open(Purpose::CaKey, &sealed), Err(SealError::Unreadable));
+        assert_eq!(
+            ManagementKey::random().unwrap().open(Purpose::CaKey, &sealed),
+            Err(SealError::Unreadable)
+        );
         assert_eq!(key.open(Purpose::CaKey, &Sealed(vec![1; 10])), Err(SealError::Unreadable));
     }
 

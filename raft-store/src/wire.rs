@@ -1,7 +1,8 @@
 //! Raft's messages between nodes, in the same encoding as on disk.
 
 use openraft::raft::{
-    AppendEntriesRequest, SnapshotResponse, StreamAppendError, TransferLeaderRequest, VoteRequest, VoteResponse,
+    AppendEntriesRequest, SnapshotResponse, StreamAppendError, TransferLeaderRequest, VoteRequest,
+    VoteResponse,
 };
 use quorate_license::NodeId;
 use serde::{Deserialize, Serialize};

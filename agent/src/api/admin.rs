@@ -6,9 +6,10 @@ use futures::{Stream, StreamExt};
 use quorate_license::{ActivationKind, NodeId, NodeRole};
 use quorate_proto::v1::{
     ActivateEvent, ActivateRequest, ClusterHealthRequest, ClusterHealthResponse, CreateTokenRequest,
-    CreateTokenResponse, ListActivationsRequest, ListActivationsResponse, ListTokensRequest, ListTokensResponse,
-    PlanActivationRequest, PlanActivationResponse, RevokeTokenRequest, RevokeTokenResponse, ShowLicenseRequest,
-    ShowLicenseResponse, StatusRequest, StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
+    CreateTokenResponse, ListActivationsRequest, ListActivationsResponse, ListTokensRequest,
+    ListTokensResponse, PlanActivationRequest, PlanActivationResponse, RevokeTokenRequest,
+    RevokeTokenResponse, ShowLicenseRequest, ShowLicenseResponse, StatusRequest, StatusResponse,
+    TransferLeaderRequest, TransferLeaderResponse,
     admin_service_server::{AdminService, AdminServiceServer},
 };
 use quorate_raft_store::{Refusal, RequestId, state::TokenPurpose};
@@ -26,7 +27,10 @@ use crate::{
     clock,
     cluster::Cluster,
     data_dir::NodeFile,
-    service::{ActivationRequest, Activations, cluster_status, create_token, health, licensing::Licensing, revoke_token},
+    service::{
+        ActivationRequest, Activations, cluster_status, create_token, health, licensing::Licensing,
+        revoke_token,
+    },
 };
 
 const HAND_OVER_DEADLINE: Duration = Duration::from_secs(10);
@@ -103,7 +107,8 @@ impl AdminService for AdminApi {
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         self.caller(&request)?;
-        let status = cluster_status(&self.cluster).await.ok_or(Refusal::NotInitialized).map_err(ApiError::from)?;
+        let status =
+            cluster_status(&self.cluster).await.ok_or(Refusal::NotInitialized).map_err(ApiError::from)?;
         let standing = self.licensing.status(&quorate_license::TenantId::default_tenant());
         Ok(Response::new(admin_wire::status(status, &standing, self.own.node_id.0)))
     }
@@ -113,10 +118,14 @@ impl AdminService for AdminApi {
         request: Request<ShowLicenseRequest>,
     ) -> Result<Response<ShowLicenseResponse>, Status> {
         self.caller(&request)?;
-        let tenant = admin_wire::tenant(&request.get_ref().tenant).map_err(|e| invalid("tenant_malformed", e))?;
+        let tenant =
+            admin_wire::tenant(&request.get_ref().tenant).map_err(|e| invalid("tenant_malformed", e))?;
         let standing = self.licensing.status(&tenant);
         let json = |value: Option<Result<String, serde_json::Error>>| {
-            value.transpose().map(Option::unwrap_or_default).map_err(|error| Status::internal(error.to_string()))
+            value
+                .transpose()
+                .map(Option::unwrap_or_default)
+                .map_err(|error| Status::internal(error.to_string()))
         };
         Ok(Response::new(ShowLicenseResponse {
             summary: Some(admin_wire::license_summary(&standing)),
@@ -189,7 +198,11 @@ impl AdminService for AdminApi {
         let CreateTokenRequest { role, node_name, label, ttl_seconds, request_id } = request.into_inner();
         let purpose = if role.is_empty() {
             if label.is_empty() || label.len() > 128 {
-                return Err(invalid("label_malformed", "an administrator's token needs a label of 1 to 128 characters").into());
+                return Err(invalid(
+                    "label_malformed",
+                    "an administrator's token needs a label of 1 to 128 characters",
+                )
+                .into());
             }
             TokenPurpose::Admin { label }
         } else {
@@ -214,7 +227,10 @@ impl AdminService for AdminApi {
         }))
     }
 
-    async fn list_tokens(&self, request: Request<ListTokensRequest>) -> Result<Response<ListTokensResponse>, Status> {
+    async fn list_tokens(
+        &self,
+        request: Request<ListTokensRequest>,
+    ) -> Result<Response<ListTokensResponse>, Status> {
         self.administrator(&request, "listing tokens")?;
         let view = self.cluster.view();
         let now = clock::judging_time(view.state.time());

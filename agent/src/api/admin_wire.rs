@@ -150,9 +150,12 @@ pub(super) fn activation(activation: &Activation) -> proto::ActivationSummary {
 
 pub(super) fn token(token: &Token, now: Timestamp) -> proto::TokenSummary {
     let (purpose, role, node_name, label) = match &token.purpose {
-        TokenPurpose::Join { role, name } => {
-            ("join", role.to_string(), name.as_ref().map(ToString::to_string).unwrap_or_default(), String::new())
-        }
+        TokenPurpose::Join { role, name } => (
+            "join",
+            role.to_string(),
+            name.as_ref().map(ToString::to_string).unwrap_or_default(),
+            String::new(),
+        ),
         TokenPurpose::Admin { label } => ("admin", String::new(), String::new(), label.clone()),
     };
     let (state, used_by) = match &token.state {

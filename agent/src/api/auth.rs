@@ -212,7 +212,9 @@ pub(crate) fn check_token(token: &str, state: &State, now: Timestamp) -> Result<
             Err(refused("the administrator's token has expired or was revoked"))
         }
         Some(known) => match &known.purpose {
-            TokenPurpose::Admin { label } => Ok(Caller::Administrator(format!("{label} (token {})", known.id))),
+            TokenPurpose::Admin { label } => {
+                Ok(Caller::Administrator(format!("{label} (token {})", known.id)))
+            }
             TokenPurpose::Join { .. } => Err(refused("a join token does not make an administrator")),
         },
         None => Err(refused("the administrator's token is not known to this cluster")),
@@ -229,7 +231,8 @@ pub(crate) fn carry(caller: &Caller, token: Option<&str>, metadata: &mut Metadat
             }
         }
         (None, Caller::Administrator(name)) => {
-            let name: String = name.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
+            let name: String =
+                name.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
             insert(metadata, ON_BEHALF, &name);
         }
         (None, Caller::Reader) => {}

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use quorate_license::{
-    ActivationKind, BuildNumber, ComputerId, IntegrityKey, NodeName, NodePublicKey, NodeRole, NodeSignature, Nonce,
-    TenantId, Timestamp,
+    ActivationKind, BuildNumber, ComputerId, IntegrityKey, NodeName, NodePublicKey, NodeRole, NodeSignature,
+    Nonce, TenantId, Timestamp,
 };
 use quorate_proto::node::v1::{
     JoinRequest, JoinResponse, NodePresence, NodeStateRequest, NodeStateResponse, PresenceRequest,
@@ -63,7 +63,13 @@ impl ClusterApi {
 }
 
 fn invalid(what: &str, error: impl std::fmt::Display) -> Status {
-    ApiError::new(ErrorKind::Invalid, &format!("{what}_malformed"), error.to_string(), "correct it and ask again").into()
+    ApiError::new(
+        ErrorKind::Invalid,
+        &format!("{what}_malformed"),
+        error.to_string(),
+        "correct it and ask again",
+    )
+    .into()
 }
 
 fn optional(text: String) -> Option<String> {
@@ -166,7 +172,10 @@ impl ClusterService for ClusterApi {
         }
     }
 
-    async fn node_state(&self, request: Request<NodeStateRequest>) -> Result<Response<NodeStateResponse>, Status> {
+    async fn node_state(
+        &self,
+        request: Request<NodeStateRequest>,
+    ) -> Result<Response<NodeStateResponse>, Status> {
         self.gate.node(&request)?;
         let view = self.cluster.view();
         let folder = self.data_dir.clone();
@@ -182,7 +191,10 @@ impl ClusterService for ClusterApi {
         }))
     }
 
-    async fn presence(&self, request: Request<PresenceRequest>) -> Result<Response<PresenceResponse>, Status> {
+    async fn presence(
+        &self,
+        request: Request<PresenceRequest>,
+    ) -> Result<Response<PresenceResponse>, Status> {
         self.gate.node(&request)?;
         let presence = self.cluster.own_presence();
         Ok(Response::new(PresenceResponse {
@@ -218,6 +230,8 @@ impl ClusterService for ClusterApi {
         let key = IntegrityKey::from_bytes(&request.into_inner().integrity_key)
             .map_err(|error| invalid("integrity_key", error))?;
         let signature = self.signing.integrity_key(&key).await?;
-        Ok(Response::new(SignIntegrityKeyResponse { signature: signature.signature.as_bytes().to_vec().into() }))
+        Ok(Response::new(SignIntegrityKeyResponse {
+            signature: signature.signature.as_bytes().to_vec().into(),
+        }))
     }
 }

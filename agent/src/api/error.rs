@@ -57,7 +57,9 @@ impl From<ApiError> for Status {
             ErrorKind::Internal => Code::Internal,
         };
         let mut status = Status::new(code, error.message);
-        let ascii = |text: &str| MetadataValue::try_from(text.replace(|c: char| !c.is_ascii() || c.is_control(), "?"));
+        let ascii = |text: &str| {
+            MetadataValue::try_from(text.replace(|c: char| !c.is_ascii() || c.is_control(), "?"))
+        };
         if let Ok(value) = ascii(&error.code) {
             status.metadata_mut().insert(CODE, value);
         }
@@ -77,10 +79,15 @@ impl From<Refusal> for ApiError {
                  /var/lib/dbus/machine-id, set them up anew (systemd-machine-id-setup), and join again"
             }
             Refusal::NodeNameTaken { .. } => "choose another node.name",
-            Refusal::TokenUnknown | Refusal::TokenExpired(_) | Refusal::TokenRevoked(_) | Refusal::TokenUsed { .. } => {
+            Refusal::TokenUnknown
+            | Refusal::TokenExpired(_)
+            | Refusal::TokenRevoked(_)
+            | Refusal::TokenUsed { .. } => {
                 "make a new one with `quorate token create` on a Management Server"
             }
-            Refusal::TokenRoleMismatch { .. } | Refusal::TokenNameMismatch { .. } | Refusal::TokenNotForJoin(_) => {
+            Refusal::TokenRoleMismatch { .. }
+            | Refusal::TokenNameMismatch { .. }
+            | Refusal::TokenNotForJoin(_) => {
                 "make a fitting one with `quorate token create` on a Management Server"
             }
             Refusal::ActivationInProgress { .. } => {
@@ -88,7 +95,9 @@ impl From<Refusal> for ApiError {
                  `quorate license intents` shows it"
             }
             Refusal::AlreadyActivated { .. } => "use `quorate license show` to see the license",
-            Refusal::FewerNodesThanExpected { .. } => "join the missing nodes first; `quorate node list` shows who is there",
+            Refusal::FewerNodesThanExpected { .. } => {
+                "join the missing nodes first; `quorate node list` shows who is there"
+            }
             Refusal::NodesChanged => "look at the list again and confirm it again",
             Refusal::NotFirstLicenseNode { .. } => "ask again: the request is led by the first license node",
             Refusal::FeatureLevelTooLow { .. } | Refusal::FeatureLevelUnsupported { .. } => {
@@ -108,9 +117,10 @@ impl From<ProposeError> for ApiError {
                 "no_leader",
                 "bring the missing Management Servers back; what is licensed stays licensed meanwhile",
             ),
-            ProposeError::Unknown { .. } => {
-                ("outcome_unknown", "look whether it was done before you repeat it; `quorate cluster health` tells why")
-            }
+            ProposeError::Unknown { .. } => (
+                "outcome_unknown",
+                "look whether it was done before you repeat it; `quorate cluster health` tells why",
+            ),
             ProposeError::Stopped(_) => ("node_stopped", "see this node's log, and start it again"),
             ProposeError::Encoding(_) | ProposeError::Randomness(_) => ("internal", "see this node's log"),
         };
@@ -129,7 +139,8 @@ pub struct StatusParts {
 
 /// Code and hint of a status; none if it comes from the transport and not from a face of ours.
 pub fn status_parts(status: &Status) -> Option<StatusParts> {
-    let text = |key: &str| status.metadata().get(key).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let text =
+        |key: &str| status.metadata().get(key).and_then(|value| value.to_str().ok()).map(str::to_owned);
     Some(StatusParts { code: text(CODE)?, hint: text(HINT).unwrap_or_default() })
 }
 

@@ -38,7 +38,12 @@ pub fn router(state: HttpState) -> Router {
         .route("/api/v1/status", get(status))
         .route("/api/v1/license", get(license))
         .fallback(|| async {
-            HttpError(ApiError::new(ErrorKind::Invalid, "not_found", "there is nothing at this address", "see /api/v1/status"))
+            HttpError(ApiError::new(
+                ErrorKind::Invalid,
+                "not_found",
+                "there is nothing at this address",
+                "see /api/v1/status",
+            ))
         })
         .with_state(state)
 }
@@ -78,7 +83,10 @@ fn administrator(state: &HttpState, headers: &HeaderMap) -> Result<Caller, HttpE
     }
 }
 
-async fn status(FromState(state): FromState<HttpState>, headers: HeaderMap) -> Result<Json<Value>, HttpError> {
+async fn status(
+    FromState(state): FromState<HttpState>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, HttpError> {
     administrator(&state, &headers)?;
     let status = cluster_status(&state.cluster)
         .await
@@ -110,7 +118,10 @@ async fn status(FromState(state): FromState<HttpState>, headers: HeaderMap) -> R
     })))
 }
 
-async fn license(FromState(state): FromState<HttpState>, headers: HeaderMap) -> Result<Json<Value>, HttpError> {
+async fn license(
+    FromState(state): FromState<HttpState>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, HttpError> {
     administrator(&state, &headers)?;
     Ok(Json(json!({ "license": license_json(&state) })))
 }

@@ -57,11 +57,12 @@ fn digest(context: &Context, folder: Option<PathBuf>) -> Result<Exit, CliError> 
         Some(folder) => folder,
         None => DataDir::new(&Config::load(&context.global.config)?.node.data_dir).store(),
     };
-    if !folder.is_dir() {
-        // Opening would make an empty store there.
-        let cause = std::io::ErrorKind::NotFound.into();
-        return Err(CliError::File { what: "store", path: folder, cause });
-    }
+    // Looked for first, because opening would make an empty store there.
+    std::fs::metadata(&folder).map_err(|cause| CliError::File {
+        what: "store",
+        path: folder.clone(),
+        cause,
+    })?;
     let found = recompute_digest(&folder)?;
     let digest = Digest::from(found);
     context.output.print(&digest)?;

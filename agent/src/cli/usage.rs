@@ -24,20 +24,30 @@ pub(crate) fn tell(error: &Error, words: &[OsString]) -> Exit {
 }
 
 fn report(error: &Error) -> ErrorReport {
+    let message = match error.kind() {
+        // Its text is the whole help.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing".to_owned(),
+        _ => message(error),
+    };
+    ErrorReport {
+        code: "usage".to_owned(),
+        message,
+        hint: Some("'quorate help' and 'quorate COMMAND --help' show what there is.".to_owned()),
+    }
+}
+
+/// What is wrong, in one line.
+fn message(error: &Error) -> String {
     let text = error.render().to_string();
     let text = text.trim_start_matches("error: ");
     // The message ends where usage and advice begin.
-    let message: Vec<&str> = text
+    let lines: Vec<&str> = text
         .lines()
         .map(str::trim)
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
         .filter(|line| !line.is_empty())
         .collect();
-    ErrorReport {
-        code: "usage".to_owned(),
-        message: message.join(" "),
-        hint: Some("'quorate help' and 'quorate COMMAND --help' show what there is.".to_owned()),
-    }
+    lines.join("; ")
 }
 
 /// The form that was asked for, as far as it can be told from a command line that can't be parsed.
@@ -97,6 +107,8 @@ mod tests {
             "{}",
             report.message
         );
+        let error = Cli::try_parse_from(["quorate", "license"]).unwrap_err();
+        assert_eq!(super::report(&error).message, "a command is missing");
         let error = Cli::try_parse_from(["quorate", "stats"]).unwrap_err();
         assert!(super::report(&error).message.contains("'stats'"));
     }

@@ -20,10 +20,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use openraft::{Raft, ServerState};
 use quorate_license::NodeId;
 use quorate_raft_store::{
-    Views,
+    View, Views,
     disk::{IncomingSnapshots, StateMachine, Store},
     raft_types::TypeConfig,
-    View,
 };
 use tokio::sync::Semaphore;
 

@@ -48,13 +48,7 @@ impl NetworkFactory {
     }
 
     fn client(&self, target: NodeId, purpose: Use) -> PeerNetwork {
-        PeerNetwork {
-            node: self.node,
-            target,
-            purpose,
-            peers: self.peers.clone(),
-            views: self.views.clone(),
-        }
+        PeerNetwork { node: self.node, target, purpose, peers: self.peers.clone(), views: self.views.clone() }
     }
 }
 
@@ -118,7 +112,11 @@ fn network_error(error: &(impl std::error::Error + 'static)) -> RPCError<TypeCon
 impl RaftNetworkV2<TypeConfig> for PeerNetwork {
     type SnapshotData = SnapshotFile;
 
-    async fn append_entries(&mut self, rpc: wire::Append, option: RPCOption) -> Rpc<AppendEntriesResponse<TypeConfig>> {
+    async fn append_entries(
+        &mut self,
+        rpc: wire::Append,
+        option: RPCOption,
+    ) -> Rpc<AppendEntriesResponse<TypeConfig>> {
         let request = self.frame(wire::encode_append(&rpc), option.soft_ttl())?;
         let frame = self.raft_client()?.heartbeat(request).await.map_err(|status| unreachable(&status))?;
         let result = wire::decode_append_result(&frame.into_inner().record);
@@ -141,15 +139,17 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
             let Some(first) = input.next().await else {
                 return Ok::<AppendResults<'s>, _>(futures::stream::empty().boxed());
             };
-            let frames = futures::stream::once(std::future::ready(first)).chain(input).filter_map(|append| async move {
-                match wire::encode_append(&append) {
-                    Ok(record) => Some(Frame { record: record.into() }),
-                    Err(error) => {
-                        tracing::error!(%error, "an append can't be encoded");
-                        None
+            let frames = futures::stream::once(std::future::ready(first)).chain(input).filter_map(
+                |append| async move {
+                    match wire::encode_append(&append) {
+                        Ok(record) => Some(Frame { record: record.into() }),
+                        Err(error) => {
+                            tracing::error!(%error, "an append can't be encoded");
+                            None
+                        }
                     }
-                }
-            });
+                },
+            );
             let request = self.request(frames);
             let answers = self.raft_client()?.append(request).await.map_err(|status| unreachable(&status))?;
             let results = answers.into_inner().map(|answer| {
@@ -181,7 +181,10 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
     ) -> Result<wire::SnapshotTaken, StreamingError<TypeConfig>> {
         let header = wire::SnapshotHeader::new(vote, &snapshot.meta, snapshot.snapshot.bytes());
         let header = codec::encode(&header).map_err(|error| network_error(&error))?;
-        let chunks = futures::stream::once(async move { SnapshotChunk { header: header.into(), ..Default::default() } })
+        let chunks =
+            futures::stream::once(
+                async move { SnapshotChunk { header: header.into(), ..Default::default() } },
+            )
             .chain(snapshot_chunks(snapshot.snapshot));
         let mut request = self.request(chunks);
         request.set_timeout(option.soft_ttl());
@@ -228,4 +231,3 @@ fn snapshot_chunks(snapshot: SnapshotFile) -> impl Stream<Item = SnapshotChunk> 
         }
     })
 }
-

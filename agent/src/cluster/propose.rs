@@ -26,7 +26,9 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 #[derive(Debug, thiserror::Error)]
 pub enum ProposeError {
     /// No leader was found in time: nothing was proposed.
-    #[error("no leader: {voters_reachable} of {voters} voting Management Servers can be reached, {needed} are needed")]
+    #[error(
+        "no leader: {voters_reachable} of {voters} voting Management Servers can be reached, {needed} are needed"
+    )]
     NoLeader {
         /// Voters that answer, this node included.
         voters_reachable: usize,
@@ -56,7 +58,10 @@ pub enum ProposeError {
 enum Attempt {
     Answered(Box<Answer>),
     /// Try again, at this node if it is known to lead.
-    Again { leader: Option<NodeId>, reason: String },
+    Again {
+        leader: Option<NodeId>,
+        reason: String,
+    },
 }
 
 impl Cluster {
@@ -74,7 +79,11 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ProposeError`].
-    pub async fn propose_request(&self, request: RequestId, command: Command) -> Result<Answer, ProposeError> {
+    pub async fn propose_request(
+        &self,
+        request: RequestId,
+        command: Command,
+    ) -> Result<Answer, ProposeError> {
         let _pending = self.pending.acquire().await.map_err(|_| ProposeError::Stopped("it ended".into()))?;
         self.metrics.proposals_pending.inc();
         let result = self.propose_until_answered(request, command).await;
@@ -97,10 +106,12 @@ impl Cluster {
         loop {
             let leader = hint.take().or_else(|| self.leader());
             match leader {
-                Some(leader) if leader == self.node => match self.propose_here(request, command.clone()).await? {
-                    Attempt::Answered(answer) => return Ok(*answer),
-                    Attempt::Again { leader, reason } => (hint, last) = (leader, Some(reason)),
-                },
+                Some(leader) if leader == self.node => {
+                    match self.propose_here(request, command.clone()).await? {
+                        Attempt::Answered(answer) => return Ok(*answer),
+                        Attempt::Again { leader, reason } => (hint, last) = (leader, Some(reason)),
+                    }
+                }
                 Some(leader) => match self.propose_at(leader, request, &command).await? {
                     Attempt::Answered(answer) => return Ok(*answer),
                     Attempt::Again { leader, reason } => (hint, last) = (leader, Some(reason)),
@@ -140,7 +151,9 @@ impl Cluster {
             Ok(Err(RaftError::APIError(error))) => {
                 Ok(Attempt::Again { leader: None, reason: error.to_string() })
             }
-            Err(_) => Ok(Attempt::Again { leader: None, reason: "no quorum confirmed it in time".to_owned() }),
+            Err(_) => {
+                Ok(Attempt::Again { leader: None, reason: "no quorum confirmed it in time".to_owned() })
+            }
         }
     }
 
@@ -199,6 +212,10 @@ impl Cluster {
         let mut reachable = usize::from(voters.contains(&self.node));
         let states = self.ask_node_states(voters.iter().copied().filter(|id| *id != self.node)).await;
         reachable += states.values().filter(|state| state.is_some()).count();
-        ProposeError::NoLeader { voters_reachable: reachable, voters: voters.len(), needed: voters.len() / 2 + 1 }
+        ProposeError::NoLeader {
+            voters_reachable: reachable,
+            voters: voters.len(),
+            needed: voters.len() / 2 + 1,
+        }
     }
 }

@@ -47,7 +47,8 @@ impl RaftReceiver {
         mut chunks: Streaming<SnapshotChunk>,
         caller: NodeCaller,
     ) -> Result<(wire::SnapshotHeader, SnapshotFile), Status> {
-        let first = chunks.message().await?.ok_or_else(|| Status::invalid_argument("the snapshot is empty"))?;
+        let first =
+            chunks.message().await?.ok_or_else(|| Status::invalid_argument("the snapshot is empty"))?;
         let header: wire::SnapshotHeader = codec::decode(&first.header).map_err(bad_message)?;
         check_sender(caller, wire_node(header.vote()))?;
         let incoming = self.cluster.incoming.clone();
@@ -132,7 +133,10 @@ fn appends(frames: Streaming<Frame>, caller: NodeCaller) -> impl Stream<Item = w
 impl RaftService for RaftReceiver {
     type AppendStream = BoxStream<'static, Result<Frame, Status>>;
 
-    async fn append(&self, request: Request<Streaming<Frame>>) -> Result<Response<Self::AppendStream>, Status> {
+    async fn append(
+        &self,
+        request: Request<Streaming<Frame>>,
+    ) -> Result<Response<Self::AppendStream>, Status> {
         let caller = self.voter(&request)?;
         let results = self.cluster.raft.stream_append(appends(request.into_inner(), caller));
         let frames = results.map(|result| match result {

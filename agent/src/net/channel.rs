@@ -48,8 +48,9 @@ async fn connect<F>(options: &ChannelOptions<F>) -> io::Result<TlsStream<TcpStre
 where
     F: Fn() -> Option<String>,
 {
-    let address = (options.address)()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, "the node's address is not known yet"))?;
+    let address = (options.address)().ok_or_else(|| {
+        io::Error::new(io::ErrorKind::AddrNotAvailable, "the node's address is not known yet")
+    })?;
     let stream = TcpStream::connect(&address).await?;
     stream.set_nodelay(true)?;
     TlsConnector::from(options.tls.clone()).connect(options.server_name.clone(), stream).await

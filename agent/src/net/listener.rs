@@ -95,7 +95,9 @@ impl Listener {
             let connections = Arc::new(Semaphore::new(self.limits.connections));
             let acceptor = tls.map(TlsAcceptor::from);
             loop {
-                let Some((stream, permit)) = self.accept(&connections, || listener.accept()).await else { break };
+                let Some((stream, permit)) = self.accept(&connections, || listener.accept()).await else {
+                    break;
+                };
                 let (stream, address): (TcpStream, SocketAddr) = stream;
                 let (router, limits, stop) = (self.router.clone(), self.limits, self.stop.clone());
                 let (acceptor, name) = (acceptor.clone(), self.name);
@@ -111,7 +113,8 @@ impl Listener {
                     };
                     match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
                         Ok(Ok(stream)) => {
-                            let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+                            let certificate =
+                                stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
                             let identity = certificate.and_then(|der| PeerIdentity::from_certificate(der));
                             let peer = PeerInfo::Tcp { address, identity };
                             serve_connection(stream, router, peer, limits, stop).await;
@@ -132,7 +135,9 @@ impl Listener {
         tracker.spawn(async move {
             let connections = Arc::new(Semaphore::new(self.limits.connections));
             loop {
-                let Some((stream, permit)) = self.accept(&connections, || listener.accept()).await else { break };
+                let Some((stream, permit)) = self.accept(&connections, || listener.accept()).await else {
+                    break;
+                };
                 let (stream, _) = stream;
                 let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
                 let (router, limits, stop) = (self.router.clone(), self.limits, self.stop.clone());
@@ -217,10 +222,7 @@ async fn serve_connection<S>(
 pub fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     if path.exists() {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                "another process listens on this socket",
-            ));
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on this socket"));
         }
         std::fs::remove_file(path)?;
     }

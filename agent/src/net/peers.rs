@@ -50,9 +50,7 @@ impl Peers {
         }
         let views = self.views.clone();
         let channel = tls_channel(ChannelOptions {
-            address: move || {
-                views.current().state.nodes().get(&node).map(|node| node.addresses.raft.clone())
-            },
+            address: move || views.current().state.nodes().get(&node).map(|node| node.addresses.raft.clone()),
             tls: self.tls.client.clone(),
             server_name: self.tls.server_name(node)?,
         });

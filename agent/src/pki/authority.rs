@@ -123,7 +123,12 @@ impl Authority {
     ///
     /// # Errors
     /// [`PkiError::Certificate`] if the request is not one, or is not signed by its key.
-    pub fn issue(&self, request: &str, subject: &CertificateSubject, now: Timestamp) -> Result<String, PkiError> {
+    pub fn issue(
+        &self,
+        request: &str,
+        subject: &CertificateSubject,
+        now: Timestamp,
+    ) -> Result<String, PkiError> {
         let mut request = CertificateSigningRequestParams::from_pem(request)
             .map_err(certificate_error("certificate request"))?;
         let mut names = vec![internal_name(&subject.identity.cluster_id, subject.identity.node)];

@@ -72,7 +72,8 @@ mod tests {
             node: NodeId::new(1, 4),
         };
         assert_eq!(PeerIdentity::from_uri(&identity.to_string()), Some(identity));
-        for wrong in ["", "quorate://", "https://x", &format!("{identity}/more"), "quorate://zz/1/spooler/4"] {
+        for wrong in ["", "quorate://", "https://x", &format!("{identity}/more"), "quorate://zz/1/spooler/4"]
+        {
             assert_eq!(PeerIdentity::from_uri(wrong), None, "{wrong}");
         }
     }

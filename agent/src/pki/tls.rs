@@ -185,7 +185,10 @@ impl ServerCertVerifier for PinnedCa {
             .iter()
             .find(|certificate| Sha256::digest(certificate.as_ref())[..] == self.ca_fingerprint)
             .ok_or_else(|| {
-                Error::General("the server belongs to another cluster: its CA is not the one that the token names".to_owned())
+                Error::General(
+                    "the server belongs to another cluster: its CA is not the one that the token names"
+                        .to_owned(),
+                )
             })?;
         let mut roots = RootCertStore::empty();
         roots.add(ca.clone().into_owned())?;
@@ -201,7 +204,12 @@ impl ServerCertVerifier for PinnedCa {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -210,7 +218,12 @@ impl ServerCertVerifier for PinnedCa {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -98,16 +98,17 @@ impl Admission {
                 "give the address of a Management Server with --server",
             ));
         };
-        joiner.key.verify(SignatureDomain::Join, joiner.certificate_request.as_bytes(), &joiner.signature).map_err(
-            |_| {
+        joiner
+            .key
+            .verify(SignatureDomain::Join, joiner.certificate_request.as_bytes(), &joiner.signature)
+            .map_err(|_| {
                 ApiError::new(
                     ErrorKind::Denied,
                     "signature_invalid",
                     "the request is not signed by the joiner's node key",
                     "run `quorate join` again",
                 )
-            },
-        )?;
+            })?;
         let role = match joiner.role {
             Some(role) => role,
             None => self.token_role(&token).await?,
@@ -173,7 +174,8 @@ impl Admission {
     fn authority(&self, management_key: &ManagementKey) -> Result<Authority, ApiError> {
         let view = self.cluster.view();
         let cluster = view.state.cluster().ok_or(quorate_raft_store::Refusal::NotInitialized)?;
-        let key = management_key.open(Purpose::CaKey, &cluster.sealed_ca_key).map_err(|error| internal(&error))?;
+        let key =
+            management_key.open(Purpose::CaKey, &cluster.sealed_ca_key).map_err(|error| internal(&error))?;
         let key = String::from_utf8(key.to_vec()).map_err(|error| internal(&error))?;
         Ok(Authority::from_pem(cluster.ca_certificate.clone(), Zeroizing::new(key)))
     }

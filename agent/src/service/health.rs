@@ -32,7 +32,11 @@ pub struct Health {
 pub async fn health(cluster: &Cluster) -> Health {
     let term = cluster.raft_metrics().now().current_term;
     let Some(status) = cluster_status(cluster).await else {
-        return Health { term, problems: vec!["the cluster is not initialized yet".to_owned()], ..Health::default() };
+        return Health {
+            term,
+            problems: vec!["the cluster is not initialized yet".to_owned()],
+            ..Health::default()
+        };
     };
     let voters: Vec<_> = status.nodes.iter().filter(|node| node.voter).collect();
     let mut health = Health {
@@ -44,7 +48,9 @@ pub async fn health(cluster: &Cluster) -> Health {
         ..Health::default()
     };
     match status.leader {
-        None => health.problems.push("no leader is known: changes are refused, what is licensed stays licensed".into()),
+        None => health
+            .problems
+            .push("no leader is known: changes are refused, what is licensed stays licensed".into()),
         Some(leader) if leader == cluster.node() => match cluster.confirm_leadership(DEADLINE).await {
             Ok(()) => health.linearizable = true,
             Err(reason) => health.problems.push(format!("no quorum confirms the leader: {reason}")),

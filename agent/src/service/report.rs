@@ -29,7 +29,12 @@ pub struct OwnReport {
 }
 
 /// Reports this node at start, and whenever its build changes, until `stop`.
-pub async fn report_node(cluster: Arc<Cluster>, own: OwnReport, build: BuildWatcher, stop: CancellationToken) {
+pub async fn report_node(
+    cluster: Arc<Cluster>,
+    own: OwnReport,
+    build: BuildWatcher,
+    stop: CancellationToken,
+) {
     let mut builds = build.subscribe();
     let mut applied = cluster.views().subscribe();
     let mut retry = RETRY_MIN;

@@ -56,9 +56,11 @@ impl Signing {
             return Err(refused("the activation is open for another kind or tenant"));
         }
         let view = self.cluster.view();
-        let registered = view.state.nodes().get(&self.own.node_id).ok_or_else(|| {
-            refused(&format!("{} is not registered in the cluster yet", self.own.name))
-        })?;
+        let registered = view
+            .state
+            .nodes()
+            .get(&self.own.node_id)
+            .ok_or_else(|| refused(&format!("{} is not registered in the cluster yet", self.own.name)))?;
         let mut row = registered.row();
         row.computer_id = self.computer_id;
         row.build = self.build.current();

@@ -91,7 +91,12 @@ pub async fn revoke_token(cluster: &Cluster, id: TokenId) -> Result<(), ApiError
 fn random<const N: usize>() -> Result<[u8; N], ApiError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| {
-        ApiError::new(ErrorKind::Internal, "internal", format!("the system gives no random bytes: {error}"), "")
+        ApiError::new(
+            ErrorKind::Internal,
+            "internal",
+            format!("the system gives no random bytes: {error}"),
+            "",
+        )
     })?;
     Ok(bytes)
 }

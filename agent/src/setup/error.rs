@@ -66,7 +66,9 @@ impl SetupError {
             SetupError::DataDir(DataDirError::Prepared { .. }) => "already_prepared",
             SetupError::DataDir(_) => "data_dir",
             SetupError::Identity(_) => "computer_id_unavailable",
-            SetupError::Pki(_) | SetupError::Seal(_) | SetupError::Codec(_) | SetupError::Randomness(_) => "internal",
+            SetupError::Pki(_) | SetupError::Seal(_) | SetupError::Codec(_) | SetupError::Randomness(_) => {
+                "internal"
+            }
             SetupError::Token(_) => "token_malformed",
             SetupError::Role { .. } => "token_role_mismatch",
             SetupError::Unreachable(_) => "unreachable",

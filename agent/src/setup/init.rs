@@ -6,8 +6,7 @@ use std::path::PathBuf;
 
 use quorate_license::{ClusterId, Epoch, EpochId, IntegrityScope, NodeId, NodeKey, NodeRole};
 use quorate_raft_store::{
-    Command, FEATURE_LEVEL,
-    codec,
+    Command, FEATURE_LEVEL, codec,
     command::{FirstNode, InitCluster},
     seal::{ManagementKey, Purpose},
     state::{Policy, Token, TokenId, TokenPurpose, TokenState},

@@ -85,7 +85,11 @@ pub async fn join(config: &Config, options: JoinOptions) -> Result<JoinReport, S
         kernel: report.kernel,
         booted_at_ms: report.booted_at.as_unix_ms(),
         hardware: report.hardware.unwrap_or_default(),
-        signature: node_key.sign(SignatureDomain::Join, tls_key.request.as_bytes()).as_bytes().to_vec().into(),
+        signature: node_key
+            .sign(SignatureDomain::Join, tls_key.request.as_bytes())
+            .as_bytes()
+            .to_vec()
+            .into(),
         certificate_request: tls_key.request.clone(),
     };
     let tls = pinned_client(token.ca_fingerprint)?;
@@ -149,7 +153,8 @@ fn prepare(
     let epoch = Epoch { number: response.epoch_number, id: epoch_id };
     let node_id = NodeId(response.node_id);
     if !response.management_key.is_empty() {
-        let bytes = <[u8; 32]>::try_from(response.management_key.as_ref()).map_err(|_| answer("management key"))?;
+        let bytes =
+            <[u8; 32]>::try_from(response.management_key.as_ref()).map_err(|_| answer("management key"))?;
         dir.save_management_key(&ManagementKey::from_bytes(bytes))?;
     }
     dir.save_tls(&TlsFiles {

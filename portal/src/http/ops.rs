@@ -20,7 +20,10 @@ pub(super) fn routes() -> Router<Arc<App>> {
 
 /// 200 when the database answers, 503 when it does not.
 async fn healthz(State(app): State<Arc<App>>) -> Result<Json<Value>, Problem> {
-    app.service.ping().await?;
+    if let Err(cause) = app.service.ping().await {
+        error!(%cause, "the database gives no sign of life");
+        return Err(cause.into());
+    }
     Ok(Json(json!({ "status": "ok" })))
 }
 

@@ -57,8 +57,10 @@ impl From<sqlx::Error> for StoreError {
                     _ => StoreError::Failed(error),
                 }
             }
+            // A server that goes away in the middle of a conversation breaks the protocol.
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => StoreError::Unavailable(error.to_string()),

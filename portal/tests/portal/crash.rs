@@ -74,7 +74,9 @@ async fn a_database_that_is_away_is_named_and_found_again() {
     assert_eq!(portal.get("/healthz").await.status(), 200);
 
     way.close();
-    portal.post(&request).await.assert_refused(503, "temporarily_unavailable");
+    let refused = portal.post(&request).await;
+    assert_eq!(refused.code(), "temporarily_unavailable", "{}", portal.log());
+    refused.assert_refused(503, "temporarily_unavailable");
     assert_eq!(portal.get("/healthz").await.status(), 503);
     assert_eq!(portal.activations(), 0);
 

@@ -24,8 +24,7 @@ impl RecordRequest {
     pub(super) fn apply(self, state: &mut State, now: Timestamp) -> Result<Outcome, Refusal> {
         match state.activations.get(&self.nonce) {
             Some(activation) if activation.state == ActivationState::Opened => {
-                let requested =
-                    ActivationState::Requested { sealed_request: self.sealed_request, at: now };
+                let requested = ActivationState::Requested { sealed_request: self.sealed_request, at: now };
                 let activation = Activation { state: requested, sealed_key: None, ..activation.clone() };
                 state.activations.put(self.nonce, activation);
                 Ok(Outcome::RequestRecorded)

@@ -175,7 +175,9 @@ impl RaftIo {
                     last = Some(id);
                     synced.push(Waiter::Flushed(flushed));
                 }
-                RaftOp::Truncate { done, .. } | RaftOp::Purge { done, .. } => written.push(Waiter::Done(done)),
+                RaftOp::Truncate { done, .. } | RaftOp::Purge { done, .. } => {
+                    written.push(Waiter::Done(done))
+                }
                 RaftOp::Committed(_) => {}
             }
         }
@@ -205,7 +207,9 @@ impl RaftIo {
             RaftOp::Vote(vote, _) => db.put_meta(batch, meta_key::VOTE, &VoteRecord::from(*vote)),
             RaftOp::Append { entries, .. } => {
                 self.metrics.appended_entries.inc_by(entries.len() as u64);
-                entries.iter().try_for_each(|(index, record)| db.put(batch, Family::Log, &log_key(*index), record))
+                entries
+                    .iter()
+                    .try_for_each(|(index, record)| db.put(batch, Family::Log, &log_key(*index), record))
             }
             RaftOp::Truncate { from, end, .. } => {
                 db.delete_range(batch, Family::Log, &log_key(*from), &log_key(*end))

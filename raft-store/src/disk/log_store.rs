@@ -103,10 +103,9 @@ impl Shared {
             return Ok(cached);
         }
         let shared = self.clone();
-        let mut entries =
-            tokio::task::spawn_blocking(move || shared.read_disk(from, to.min(first_cached)))
-                .await
-                .map_err(io::Error::other)??;
+        let mut entries = tokio::task::spawn_blocking(move || shared.read_disk(from, to.min(first_cached)))
+            .await
+            .map_err(io::Error::other)??;
         entries.append(&mut cached);
         Ok(entries)
     }

@@ -19,12 +19,7 @@ use super::{
     snapshot_file::{SnapshotError, SnapshotReceiver},
     state_machine::{StateMachine, recover},
 };
-use crate::{
-    digest::Digest,
-    raft_types::LogId,
-    records::LogIdRecord,
-    view::Views,
-};
+use crate::{digest::Digest, raft_types::LogId, records::LogIdRecord, view::Views};
 
 /// Whose a store is. Written once, when it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,14 +83,14 @@ impl Store {
     /// # Errors
     /// Every [`OpenError`]. Nothing is changed on disk then.
     pub fn open(options: &StoreOptions) -> Result<Store, OpenError> {
-        let folder_error =
-            |source| OpenError::Io { path: options.folder.clone(), source };
+        let folder_error = |source| OpenError::Io { path: options.folder.clone(), source };
         std::fs::create_dir_all(&options.folder).map_err(folder_error)?;
         let db = Arc::new(Db::open(&database_path(&options.folder))?);
         check_marker(&db, &options.marker)?;
         let cache = load_cache(&db).map_err(|error| db.damaged(&error))?;
         let recovered = recover(&db).map_err(|error| db.damaged(&error))?;
-        let snapshots = Arc::new(SnapshotFolder::open(&options.folder.join("snapshots")).map_err(folder_error)?);
+        let snapshots =
+            Arc::new(SnapshotFolder::open(&options.folder.join("snapshots")).map_err(folder_error)?);
         let cache = Arc::new(Mutex::new(cache));
         let threads = Arc::new(IoThreads::start(&db, &cache, &options.metrics).map_err(folder_error)?);
         let log = LogStore::new(db.clone(), cache, threads.clone()).map_err(|error| db.damaged(&error))?;

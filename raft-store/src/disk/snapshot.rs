@@ -87,15 +87,15 @@ impl SnapshotFolder {
     /// Makes an installed snapshot the current one.
     pub(super) async fn adopt(self: &Arc<Self>, snapshot: SnapshotFile) -> io::Result<()> {
         let folder = self.clone();
-        tokio::task::spawn_blocking(move || folder.keep(snapshot).map(drop)).await.map_err(io::Error::other)?
+        tokio::task::spawn_blocking(move || folder.keep(snapshot).map(drop))
+            .await
+            .map_err(io::Error::other)?
     }
 
     /// Gives a finished file its name, makes it the current one, and removes the one before.
     fn keep(&self, snapshot: SnapshotFile) -> io::Result<SnapshotFile> {
-        let (term, index) = snapshot
-            .meta()
-            .last_log_id
-            .map_or((0, 0), |id| (id.committed_leader_id().term, id.index()));
+        let (term, index) =
+            snapshot.meta().last_log_id.map_or((0, 0), |id| (id.committed_leader_id().term, id.index()));
         let path = self.path.join(format!("{index:020}-{term}.{SUFFIX}"));
         fs::rename(snapshot.path(), &path)?;
         fs::File::open(&self.path)?.sync_all()?;
@@ -133,9 +133,8 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         &mut self,
     ) -> Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>, io::Error> {
         let (view, folder) = (self.view.clone(), self.folder.clone());
-        let snapshot = tokio::task::spawn_blocking(move || folder.build(&view))
-            .await
-            .map_err(io::Error::other)??;
+        let snapshot =
+            tokio::task::spawn_blocking(move || folder.build(&view)).await.map_err(io::Error::other)??;
         Ok(Snapshot { meta: snapshot.meta().clone(), snapshot })
     }
 }

@@ -175,22 +175,14 @@ impl SnapshotFile {
         if digest != header.digest || rows != header.rows {
             return Err(reader.damaged("its rows are not the ones that its header names"));
         }
-        Ok(SnapshotFile {
-            meta: header.meta.into(),
-            file: Arc::new(file),
-            path: path.to_owned(),
-            bytes,
-        })
+        Ok(SnapshotFile { meta: header.meta.into(), file: Arc::new(file), path: path.to_owned(), bytes })
     }
 
     /// Calls `each` for every row, in key order. May block on the disk.
     ///
     /// # Errors
     /// As [`SnapshotFile::open`], or [`SnapshotError::Row`] with what `each` returned.
-    pub fn rows(
-        &self,
-        mut each: impl FnMut(&[u8], &[u8]) -> io::Result<()>,
-    ) -> Result<(), SnapshotError> {
+    pub fn rows(&self, mut each: impl FnMut(&[u8], &[u8]) -> io::Result<()>) -> Result<(), SnapshotError> {
         let mut reader = FrameReader::new(&self.file, &self.path)?;
         reader.header()?;
         while let Some(run) = reader.rows()? {

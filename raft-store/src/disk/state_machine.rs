@@ -220,8 +220,17 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn get_current_snapshot(
         &mut self,
-    ) -> Result<Option<Snapshot<openraft::alias::CommittedLeaderIdOf<TypeConfig>, quorate_license::NodeId, openraft::impls::EmptyNode, SnapshotFile>>, io::Error>
-    {
+    ) -> Result<
+        Option<
+            Snapshot<
+                openraft::alias::CommittedLeaderIdOf<TypeConfig>,
+                quorate_license::NodeId,
+                openraft::impls::EmptyNode,
+                SnapshotFile,
+            >,
+        >,
+        io::Error,
+    > {
         Ok(self.snapshots.current().map(|snapshot| Snapshot { meta: snapshot.meta().clone(), snapshot }))
     }
 }

@@ -1,6 +1,6 @@
 //! The store on a real RocksDB.
 #![cfg(feature = "rocksdb")]
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod recovery;
 mod snapshots;

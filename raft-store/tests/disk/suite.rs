@@ -1,6 +1,9 @@
 //! openraft's own storage suite.
 
-use openraft::{StorageError, testing::log::{StoreBuilder, Suite}};
+use openraft::{
+    StorageError,
+    testing::log::{StoreBuilder, Suite},
+};
 use quorate_raft_store::{
     disk::{LogStore, StateMachine},
     raft_types::TypeConfig,

@@ -93,8 +93,7 @@ pub(super) async fn signatures(
                 return signing.integrity_key(key).await.map_err(|error| Missing::Refused(error.message));
             }
             let mut client = client(cluster, node.id)?;
-            let request =
-                request(cluster, node.id, SignIntegrityKeyRequest { integrity_key: bytes.into() });
+            let request = request(cluster, node.id, SignIntegrityKeyRequest { integrity_key: bytes.into() });
             let response = answer(client.sign_integrity_key(request).await)?;
             let signature = <[u8; 64]>::try_from(response.signature.as_ref())
                 .map_err(|_| Missing::Refused("its signature is not 64 bytes long".to_owned()))?;
@@ -106,7 +105,8 @@ pub(super) async fn signatures(
 }
 
 fn client(cluster: &Cluster, node: NodeId) -> Result<ClusterServiceClient<Channel>, Missing> {
-    let channel = cluster.peers().channel(node, Use::Service).map_err(|error| Missing::Refused(error.to_string()))?;
+    let channel =
+        cluster.peers().channel(node, Use::Service).map_err(|error| Missing::Refused(error.to_string()))?;
     Ok(ClusterServiceClient::new(channel))
 }
 
@@ -164,7 +164,10 @@ pub(super) fn nodes_offline(names: &[String]) -> ApiError {
     ApiError::new(
         ErrorKind::Refused,
         "nodes_offline",
-        format!("{} {verb} offline: an activation needs every node online; the portal was not asked", names.join(", ")),
+        format!(
+            "{} {verb} offline: an activation needs every node online; the portal was not asked",
+            names.join(", ")
+        ),
         format!("start {them} and activate again; a node that never comes back is replaced by a transfer"),
     )
 }

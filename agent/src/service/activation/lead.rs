@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use quorate_license::{
-    ActivationKey, ActivationKind, IntegrityKey, NodeId, Nonce, Serial, StatementContext, TenantId, TrustRoots,
-    VerifiedAnswer,
+    ActivationKey, ActivationKind, IntegrityKey, NodeId, Nonce, Serial, StatementContext, TenantId,
+    TrustRoots, VerifiedAnswer,
 };
 use quorate_raft_store::{
     Command, Outcome, Refusal,
@@ -129,7 +129,8 @@ impl Activations {
     }
 
     async fn portal(&self) -> Result<Portal, ApiError> {
-        let config = self.portal.as_ref().ok_or_else(|| PortalError::Setup("portal.url is not set".to_owned()))?;
+        let config =
+            self.portal.as_ref().ok_or_else(|| PortalError::Setup("portal.url is not set".to_owned()))?;
         if self.roots.0.is_empty() {
             return Err(ApiError::new(
                 ErrorKind::Refused,

@@ -143,11 +143,9 @@ impl Portal {
         let temporary = status.is_server_error()
             || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
         match serde_json::from_slice::<Refusal>(&body) {
-            Ok(refusal) if !temporary => Err(PortalError::Refused {
-                code: refusal.code,
-                message: refusal.message,
-                hint: refusal.hint,
-            }),
+            Ok(refusal) if !temporary => {
+                Err(PortalError::Refused { code: refusal.code, message: refusal.message, hint: refusal.hint })
+            }
             // A proxy's or another server's page: the portal has not spoken.
             _ => Err(PortalError::Unreachable {
                 url: self.url.clone(),
@@ -188,7 +186,9 @@ impl From<PortalError> for ApiError {
     fn from(error: PortalError) -> Self {
         let message = error.to_string();
         match error {
-            PortalError::Refused { code, hint, .. } => ApiError::new(ErrorKind::Refused, &code, message, hint),
+            PortalError::Refused { code, hint, .. } => {
+                ApiError::new(ErrorKind::Refused, &code, message, hint)
+            }
             PortalError::Unreachable { .. } => ApiError::new(
                 ErrorKind::Unavailable,
                 "portal_unreachable",
