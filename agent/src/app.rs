@@ -10,7 +10,6 @@ use std::{
 };
 
 use quorate_license::{ComputerId, NodeRole, TrustRoots};
-use quorate_proto::v1::license_service_server::LicenseServiceServer;
 use quorate_raft_store::{
     Command, Refusal, codec,
     disk::{OpenError, Store, StoreOptions},
@@ -209,7 +208,7 @@ impl Node {
             .register_encoded_file_descriptor_set(quorate_proto::FILE_DESCRIPTORS)
             .build_v1()
             .map_err(|error| AppError::Bootstrap(error.to_string()))?;
-        let product_routes = Routes::new(LicenseServiceServer::new(license_api))
+        let product_routes = Routes::new(license_api.service())
             .add_service(health_service)
             .add_service(reflection);
         let ready = readiness(&cluster);
@@ -305,7 +304,7 @@ fn readiness(cluster: &Arc<Cluster>) -> ops::Ready {
     Arc::new(move || {
         if cluster.view().state.cluster().is_none() {
             Err("this node has not received the cluster's state yet".to_owned())
-        } else if cluster.leader().is_none() {
+        } else if cluster.live_leader().is_none() {
             Err("no leader is known; what is licensed stays licensed".to_owned())
         } else {
             Ok(())

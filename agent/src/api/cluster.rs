@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status, metadata::MetadataValue};
 
 use super::{ApiError, ErrorKind, NodeGate};
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, NotHere},
     host,
     pki::JoinToken,
     service::{Admission, Joiner, Signing},
@@ -160,7 +160,8 @@ impl ClusterService for ClusterApi {
                 let answer = codec::encode(&answer).map_err(|error| Status::internal(error.to_string()))?;
                 Ok(Response::new(ProposeResponse { answer: answer.into() }))
             }
-            Err(leader) => {
+            Err(NotHere::Unknown(reason)) => Err(Status::aborted(reason)),
+            Err(NotHere::OtherLeader(leader)) => {
                 let mut status = Status::failed_precondition("this node does not lead");
                 if let Some(leader) = leader
                     && let Ok(value) = MetadataValue::try_from(leader.to_string())

@@ -328,7 +328,7 @@ impl CliError {
             }
             CliError::AnswerUnreadable { .. } => "Use the 'quorate' program of the node's own release.".to_owned(),
             CliError::DigestDiffers { .. } => {
-                "Set the data directory aside and join this machine again; the other nodes hold everything."
+                "Keep the data directory for inspection and start no node on it; the other nodes hold everything."
                     .to_owned()
             }
             CliError::Store(_) => "Stop the node first; only a stopped node's store can be opened.".to_owned(),

@@ -15,20 +15,24 @@ mod receiver;
 mod settings;
 mod watch;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use openraft::{Raft, ServerState};
+use openraft::{Instant as _, Raft, ServerState};
 use quorate_license::NodeId;
 use quorate_raft_store::{
     View, Views,
     disk::{IncomingSnapshots, StateMachine, Store},
     raft_types::TypeConfig,
 };
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 pub use keeper::keep_membership;
 pub use presence::Presence;
-pub use propose::ProposeError;
+pub use propose::{NotHere, ProposeError};
 pub use receiver::RaftReceiver;
 pub use watch::RaftWatch;
 
@@ -50,6 +54,8 @@ pub struct Cluster {
     metrics: Arc<Metrics>,
     /// A peer whose heartbeat is older than this is not there.
     absent_after: Duration,
+    /// When a leader was last heard from.
+    heard: Mutex<Option<Instant>>,
 }
 
 /// Raft could not be started, or it has stopped. The node stops with it.
@@ -71,7 +77,7 @@ impl Cluster {
     ) -> Result<Arc<Cluster>, RaftStopped> {
         let stopped = |error: &dyn std::fmt::Display| RaftStopped(error.to_string());
         let raft_config = settings::raft_config(settings).map_err(|error| stopped(&error))?;
-        let network = network::NetworkFactory::new(node, peers.clone(), store.views.clone());
+        let network = network::NetworkFactory::new(node, peers.clone(), store.views.clone(), metrics.clone());
         let Store { log, machine, views, incoming } = store;
         let raft =
             Raft::new(node, raft_config, network, log, machine).await.map_err(|error| stopped(&error))?;
@@ -84,6 +90,7 @@ impl Cluster {
             pending: Semaphore::new(MAX_PENDING),
             metrics,
             absent_after: Duration::from_millis(settings.election_max_ms),
+            heard: Mutex::new(None),
         }))
     }
 
@@ -122,6 +129,27 @@ impl Cluster {
     /// The leader that this node knows of.
     pub fn leader(&self) -> Option<NodeId> {
         self.raft_metrics().now().current_leader
+    }
+
+    /// The leader, if it is at work: a quorum follows this one, or another has been heard from lately.
+    pub fn live_leader(&self) -> Option<NodeId> {
+        let mut metrics = self.raft_metrics();
+        let now = metrics.now();
+        let leader = now.current_leader?;
+        let at_work = if leader == self.node {
+            let alone = now.membership_config.voter_ids().count() == 1;
+            let acknowledged = now.last_quorum_acked.as_ref();
+            alone || acknowledged.is_some_and(|at| at.elapsed() < self.absent_after)
+        } else {
+            let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            heard.is_some_and(|at| at.elapsed() < self.absent_after)
+        };
+        at_work.then_some(leader)
+    }
+
+    /// Notes that a leader was heard from.
+    fn hear(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// Whether this node leads.

@@ -20,10 +20,12 @@ use quorate_raft_store::{
     raft_types::{TypeConfig, Vote},
     wire,
 };
+use tokio::time::Instant;
 use tonic::{Request, Status, transport::Channel};
 
 use crate::{
     api::addressed,
+    metrics::Metrics,
     net::{Peers, Use},
 };
 
@@ -40,15 +42,17 @@ pub(super) struct NetworkFactory {
     node: NodeId,
     peers: Arc<Peers>,
     views: Arc<Views>,
+    metrics: Arc<Metrics>,
 }
 
 impl NetworkFactory {
-    pub(super) fn new(node: NodeId, peers: Arc<Peers>, views: Arc<Views>) -> Self {
-        NetworkFactory { node, peers, views }
+    pub(super) fn new(node: NodeId, peers: Arc<Peers>, views: Arc<Views>, metrics: Arc<Metrics>) -> Self {
+        NetworkFactory { node, peers, views, metrics }
     }
 
     fn client(&self, target: NodeId, purpose: Use) -> PeerNetwork {
-        PeerNetwork { node: self.node, target, purpose, peers: self.peers.clone(), views: self.views.clone() }
+        let (peers, views, metrics) = (self.peers.clone(), self.views.clone(), self.metrics.clone());
+        PeerNetwork { node: self.node, target, purpose, peers, views, metrics }
     }
 }
 
@@ -75,6 +79,7 @@ pub(super) struct PeerNetwork {
     purpose: Use,
     peers: Arc<Peers>,
     views: Arc<Views>,
+    metrics: Arc<Metrics>,
 }
 
 impl PeerNetwork {
@@ -90,6 +95,22 @@ impl PeerNetwork {
         let mut request = Request::new(message);
         addressed(request.metadata_mut(), &self.views.current().state, self.node, self.target);
         request
+    }
+
+    /// The target's name, for metrics.
+    fn target_name(&self) -> String {
+        let view = self.views.current();
+        let node = view.state.nodes().get(&self.target);
+        node.map_or_else(|| self.target.to_string(), |node| node.name.to_string())
+    }
+
+    /// Counts a message that did not arrive: openraft backs off.
+    fn failed(&self, status: &Status) -> RPCError<TypeConfig> {
+        self.metrics.peer_sent_failures.with_label_values(&[&self.target_name()]).inc();
+        if self.purpose == Use::Heartbeat {
+            self.metrics.heartbeat_send_failures.inc();
+        }
+        unreachable(status)
     }
 
     fn frame(&self, record: Result<Vec<u8>, CodecError>, deadline: Duration) -> Rpc<Request<Frame>> {
@@ -118,7 +139,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<TypeConfig>> {
         let request = self.frame(wire::encode_append(&rpc), option.soft_ttl())?;
-        let frame = self.raft_client()?.heartbeat(request).await.map_err(|status| unreachable(&status))?;
+        let frame = self.raft_client()?.heartbeat(request).await.map_err(|status| self.failed(&status))?;
         let result = wire::decode_append_result(&frame.into_inner().record);
         result.map(Into::into).map_err(|error| network_error(&error))
     }
@@ -151,9 +172,16 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
                 },
             );
             let request = self.request(frames);
-            let answers = self.raft_client()?.append(request).await.map_err(|status| unreachable(&status))?;
-            let results = answers.into_inner().map(|answer| {
-                let frame = answer.map_err(|status: Status| unreachable(&status))?;
+            let sent = Instant::now();
+            let answers = self.raft_client()?.append(request).await.map_err(|status| self.failed(&status))?;
+            // A heartbeat is one message and one answer: its time is the round trip's.
+            let mut round_trip = (self.purpose == Use::Heartbeat)
+                .then(|| self.metrics.peer_round_trip.with_label_values(&[&self.target_name()]));
+            let results = answers.into_inner().map(move |answer| {
+                if let Some(round_trip) = round_trip.take() {
+                    round_trip.observe(sent.elapsed().as_secs_f64());
+                }
+                let frame = answer.map_err(|status: Status| self.failed(&status))?;
                 wire::decode_append_result(&frame.record).map_err(|error| network_error(&error))
             });
             Ok(results.boxed())
@@ -162,13 +190,13 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
 
     async fn vote(&mut self, rpc: wire::VoteAsked, option: RPCOption) -> Rpc<wire::VoteGiven> {
         let request = self.frame(wire::encode_vote(&rpc), option.soft_ttl())?;
-        let frame = self.raft_client()?.vote(request).await.map_err(|status| unreachable(&status))?;
+        let frame = self.raft_client()?.vote(request).await.map_err(|status| self.failed(&status))?;
         wire::decode_vote_given(&frame.into_inner().record).map_err(|error| network_error(&error))
     }
 
     async fn pre_vote(&mut self, rpc: wire::VoteAsked, option: RPCOption) -> Rpc<wire::VoteGiven> {
         let request = self.frame(wire::encode_vote(&rpc), option.soft_ttl())?;
-        let frame = self.raft_client()?.pre_vote(request).await.map_err(|status| unreachable(&status))?;
+        let frame = self.raft_client()?.pre_vote(request).await.map_err(|status| self.failed(&status))?;
         wire::decode_vote_given(&frame.into_inner().record).map_err(|error| network_error(&error))
     }
 
@@ -189,10 +217,12 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         let mut request = self.request(chunks);
         request.set_timeout(option.soft_ttl());
         let mut client = self.raft_client()?;
+        let sent = Instant::now();
         let answer = tokio::select! {
             closed = cancel => return Err(closed.into()),
-            answer = client.install_snapshot(request) => answer.map_err(|status| unreachable(&status))?,
+            answer = client.install_snapshot(request) => answer.map_err(|status| self.failed(&status))?,
         };
+        self.metrics.snapshot_send.observe(sent.elapsed().as_secs_f64());
         wire::decode_snapshot_taken(&answer.into_inner().record).map_err(|error| network_error(&error).into())
     }
 
@@ -202,7 +232,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         option: RPCOption,
     ) -> Rpc<Result<(), TransferLeaderError<TypeConfig>>> {
         let request = self.frame(wire::encode_hand_over(&req), option.soft_ttl())?;
-        self.raft_client()?.transfer_leader(request).await.map_err(|status| unreachable(&status))?;
+        self.raft_client()?.transfer_leader(request).await.map_err(|status| self.failed(&status))?;
         Ok(Ok(()))
     }
 

@@ -3,14 +3,14 @@
 //! A request keeps its id over every repeat, and apply answers a repeated one as the first: so a
 //! lost answer or a new leader in between never applies a change twice.
 
-use std::time::Duration;
+use std::{error::Error as _, io, time::Duration};
 
 use openraft::errors::{ClientWriteError, RaftError};
 use quorate_license::NodeId;
 use quorate_proto::node::v1::{ProposeRequest, cluster_service_client::ClusterServiceClient};
 use quorate_raft_store::{Answer, Command, Proposal, RequestId, codec};
 use tokio::time::Instant;
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
 
 use super::Cluster;
 use crate::{api::addressed, clock, net::Use};
@@ -54,14 +54,21 @@ pub enum ProposeError {
     Randomness(String),
 }
 
+/// Why a change that another node brought has no answer here.
+#[derive(Debug)]
+pub enum NotHere {
+    /// This node does not lead, and did nothing; who leads, if it knows.
+    OtherLeader(Option<NodeId>),
+    /// Whether the change was made is not known.
+    Unknown(String),
+}
+
 /// What one attempt gave.
 enum Attempt {
     Answered(Box<Answer>),
-    /// Try again, at this node if it is known to lead.
-    Again {
-        leader: Option<NodeId>,
-        reason: String,
-    },
+    /// Try again, at `leader` if it is known. If the change may have been made all the same, `unknown`
+    /// says what happened.
+    Again { leader: Option<NodeId>, unknown: Option<String> },
 }
 
 impl Cluster {
@@ -102,24 +109,25 @@ impl Cluster {
         let deadline = Instant::now() + DEADLINE;
         let mut pause = PAUSE_MIN;
         let mut hint = None;
-        let mut last = None;
+        // What the last attempt met that a leader may have taken up.
+        let mut unknown = None;
         loop {
-            let leader = hint.take().or_else(|| self.leader());
+            let leader = hint.take().or_else(|| self.live_leader());
             match leader {
                 Some(leader) if leader == self.node => {
                     match self.propose_here(request, command.clone()).await? {
                         Attempt::Answered(answer) => return Ok(*answer),
-                        Attempt::Again { leader, reason } => (hint, last) = (leader, Some(reason)),
+                        Attempt::Again { leader, unknown: met } => (hint, unknown) = (leader, met.or(unknown)),
                     }
                 }
                 Some(leader) => match self.propose_at(leader, request, &command).await? {
                     Attempt::Answered(answer) => return Ok(*answer),
-                    Attempt::Again { leader, reason } => (hint, last) = (leader, Some(reason)),
+                    Attempt::Again { leader, unknown: met } => (hint, unknown) = (leader, met.or(unknown)),
                 },
                 None => {}
             }
             if Instant::now() + pause >= deadline {
-                return Err(match last {
+                return Err(match unknown {
                     Some(last) => ProposeError::Unknown { last },
                     None => self.no_leader().await,
                 });
@@ -141,18 +149,24 @@ impl Cluster {
     }
 
     async fn propose_here(&self, request: RequestId, command: Command) -> Result<Attempt, ProposeError> {
+        if !self.leads() {
+            return Ok(Attempt::Again { leader: self.leader(), unknown: None });
+        }
         let proposal = Proposal { request, time: clock::now(), command }.encode()?;
         match tokio::time::timeout(ATTEMPT, self.raft.client_write(proposal)).await {
             Ok(Ok(response)) => Ok(Attempt::Answered(Box::new(response.data))),
             Ok(Err(RaftError::Fatal(fatal))) => Err(ProposeError::Stopped(fatal.to_string())),
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
-                Ok(Attempt::Again { leader: forward.leader_id, reason: "the leader changed".to_owned() })
+                // It led when it took the change up; whether its successor has it is not known.
+                let unknown = Some("the leader changed".to_owned());
+                Ok(Attempt::Again { leader: forward.leader_id, unknown })
             }
             Ok(Err(RaftError::APIError(error))) => {
-                Ok(Attempt::Again { leader: None, reason: error.to_string() })
+                Ok(Attempt::Again { leader: None, unknown: Some(error.to_string()) })
             }
             Err(_) => {
-                Ok(Attempt::Again { leader: None, reason: "no quorum confirmed it in time".to_owned() })
+                let unknown = Some("no quorum confirmed it in time".to_owned());
+                Ok(Attempt::Again { leader: None, unknown })
             }
         }
     }
@@ -160,18 +174,13 @@ impl Cluster {
     /// Proposes here, for another node that took this one for the leader. One attempt.
     ///
     /// # Errors
-    /// The leader that this node knows of, if it does not lead, or why nothing came of it.
-    pub async fn propose_for(&self, request: RequestId, command: Command) -> Result<Answer, Option<NodeId>> {
-        if !self.leads() {
-            return Err(self.leader());
-        }
+    /// [`NotHere`].
+    pub async fn propose_for(&self, request: RequestId, command: Command) -> Result<Answer, NotHere> {
         match self.propose_here(request, command).await {
             Ok(Attempt::Answered(answer)) => Ok(*answer),
-            Ok(Attempt::Again { leader, .. }) => Err(leader),
-            Err(error) => {
-                tracing::warn!(%error, "a forwarded change failed");
-                Err(None)
-            }
+            Ok(Attempt::Again { leader, unknown: None }) => Err(NotHere::OtherLeader(leader)),
+            Ok(Attempt::Again { unknown: Some(reason), .. }) => Err(NotHere::Unknown(reason)),
+            Err(error) => Err(NotHere::Unknown(error.to_string())),
         }
     }
 
@@ -181,11 +190,8 @@ impl Cluster {
         request: RequestId,
         command: &Command,
     ) -> Result<Attempt, ProposeError> {
-        let again = |reason: String| Ok(Attempt::Again { leader: None, reason });
-        let channel = match self.peers.channel(leader, Use::Service) {
-            Ok(channel) => channel,
-            Err(error) => return again(error.to_string()),
-        };
+        let not_sent = Ok(Attempt::Again { leader: None, unknown: None });
+        let Ok(channel) = self.peers.channel(leader, Use::Service) else { return not_sent };
         let mut message = Request::new(ProposeRequest {
             command: codec::encode(command)?.into(),
             request_id: request.0.to_be_bytes().to_vec().into(),
@@ -201,9 +207,13 @@ impl Cluster {
                     .and_then(|value| value.to_str().ok())
                     .and_then(|text| text.parse().ok())
                     .map(NodeId);
-                Ok(Attempt::Again { leader, reason: status.message().to_owned() })
+                Ok(Attempt::Again { leader, unknown: None })
             }
-            Err(status) => again(format!("the leader, node {leader}: {}", status.message())),
+            Err(status) if never_connected(&status) => not_sent,
+            Err(status) => {
+                let unknown = Some(format!("the leader, node {leader}: {}", status.message()));
+                Ok(Attempt::Again { leader: None, unknown })
+            }
         }
     }
 
@@ -218,4 +228,22 @@ impl Cluster {
             needed: voters.len() / 2 + 1,
         }
     }
+}
+
+/// Whether a call failed before anything was sent: nobody listens there.
+fn never_connected(status: &Status) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = status.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::NetworkUnreachable
+                    | io::ErrorKind::AddrNotAvailable
+            );
+        }
+        cause = error.source();
+    }
+    false
 }

@@ -13,6 +13,7 @@ use quorate_proto::node::v1::{
     raft_service_server::{RaftService, RaftServiceServer},
 };
 use quorate_raft_store::{codec, codec::CodecError, disk::SnapshotFile, wire};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Cluster, network::MAX_MESSAGE_BYTES};
@@ -53,6 +54,7 @@ impl RaftReceiver {
         check_sender(caller, wire_node(header.vote()))?;
         let incoming = self.cluster.incoming.clone();
         let mut receiver = blocking(move || incoming.receive()).await?;
+        let began = Instant::now();
         let mut received = 0u64;
         while let Some(chunk) = chunks.message().await? {
             received += chunk.data.len() as u64;
@@ -65,6 +67,7 @@ impl RaftReceiver {
             return Err(Status::invalid_argument("the snapshot is incomplete"));
         }
         let snapshot = blocking(move || receiver.finish()).await?;
+        self.cluster.metrics.snapshot_receive.observe(began.elapsed().as_secs_f64());
         if *snapshot.meta() == header.meta() {
             Ok((header, snapshot))
         } else {
@@ -113,11 +116,16 @@ async fn blocking<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
 }
 
 /// Decodes appends as they arrive; the first that is wrong ends the stream.
-fn appends(frames: Streaming<Frame>, caller: NodeCaller) -> impl Stream<Item = wire::Append> {
+fn appends(
+    frames: Streaming<Frame>,
+    caller: NodeCaller,
+    cluster: Arc<Cluster>,
+) -> impl Stream<Item = wire::Append> {
     frames
         .map(move |frame| -> Result<wire::Append, Status> {
             let append = wire::decode_append(&frame?.record).map_err(bad_message)?;
             check_sender(caller, wire_node(append.vote))?;
+            cluster.hear();
             Ok(append)
         })
         .take_while(|append| {
@@ -138,7 +146,7 @@ impl RaftService for RaftReceiver {
         request: Request<Streaming<Frame>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
         let caller = self.voter(&request)?;
-        let results = self.cluster.raft.stream_append(appends(request.into_inner(), caller));
+        let results = self.cluster.raft.stream_append(appends(request.into_inner(), caller, self.cluster.clone()));
         let frames = results.map(|result| match result {
             Ok(result) => wire::encode_append_result(&result)
                 .map(|record| Frame { record: record.into() })
@@ -152,6 +160,7 @@ impl RaftService for RaftReceiver {
         let caller = self.voter(&request)?;
         let append = wire::decode_append(&request.into_inner().record).map_err(bad_message)?;
         check_sender(caller, wire_node(append.vote))?;
+        self.cluster.hear();
         let previous = append.prev_log_id;
         let last = append.entries.last().map(|entry| entry.log_id).or(previous);
         let response = self.cluster.raft.append_entries(append).await.map_err(fatal)?;

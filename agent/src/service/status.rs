@@ -74,7 +74,7 @@ pub async fn cluster_status(cluster: &Cluster) -> Option<ClusterStatus> {
     Some(ClusterStatus {
         cluster_id: row.id,
         epoch: row.epoch,
-        leader: presence.is_some().then(|| cluster.leader()).flatten(),
+        leader: presence.is_some().then(|| cluster.live_leader()).flatten(),
         first_license_node: row.first_license_node,
         nodes,
     })

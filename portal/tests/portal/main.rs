@@ -4,6 +4,12 @@
 //! started from Debian's package `postgresql`, once for the whole run, in a folder and on a port of
 //! its own.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests, helpers included")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the tests wait for processes, and some block their worker on purpose"
+)]
+
 /// Declares each test twice: `sqlite::name` and `postgres::name`.
 macro_rules! on_both_databases {
     ($($name:ident),+ $(,)?) => {

@@ -25,7 +25,9 @@ async fn requests_that_can_not_be_read_are_refused_by_name() {
     let twice_kind = [&bytes[..], &[0x08, 0x01]].concat();
     let (plain, octets) = ("text/plain; charset=utf-8", "application/octet-stream");
     let some = Some(name.as_str());
-    let cases: [(&str, Option<&str>, Vec<u8>, u16, &str); 11] = [
+    // Content type, name in the header, body; status and code.
+    type Case<'a> = (&'a str, Option<&'a str>, Vec<u8>, u16, &'a str);
+    let cases: [Case<'_>; 11] = [
         (plain, some, b"".to_vec(), 400, "integrity_key_malformed"),
         (plain, some, b"hello".to_vec(), 400, "integrity_key_malformed"),
         (plain, some, text.as_bytes()[..text.len() / 2].to_vec(), 400, "integrity_key_malformed"),

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use quorate_license::{ActivationKind, Timestamp};
 use quorate_raft_store::{
-    Answer, Applier, Command, Digest, Outcome, Proposal, Refusal, RequestId, State,
+    Answer, Applier, Command, Digest, Outcome, Proposal, Refusal, RequestId, State, codec,
     command::{InitCluster, Tick},
-    state::Method,
+    state::{Cluster, Method, Policy},
 };
 
 use crate::sample;
@@ -95,6 +95,14 @@ impl Replica {
     pub(crate) fn begin(&mut self, nonce: u8, kind: ActivationKind, method: Method) {
         let begin = sample::begin(nonce, kind, method, self.nodes());
         self.accept(Command::BeginActivation(begin));
+    }
+
+    /// Another policy, put in place as no command can.
+    pub(crate) fn set_policy(&mut self, policy: Policy) {
+        let mut rows = self.rows();
+        let cluster = Cluster { policy, ..self.state().cluster().unwrap().clone() };
+        rows.insert(vec![1], codec::encode(&cluster).unwrap());
+        self.applier = Applier::resume(load(&rows), digest(&rows));
     }
 
     fn nodes(&self) -> u8 {

@@ -92,9 +92,9 @@ impl Event {
         match self {
             Event::IntentCommitted(nonce) => format!("The intent is committed (activation {nonce})."),
             Event::Resumed(nonce) => format!("Activation {nonce} was open and is taken up again."),
-            Event::StatementsSigned(nodes) => format!("All {nodes} nodes have signed what they are."),
+            Event::StatementsSigned(nodes) => format!("Every node has signed what it is ({nodes})."),
             Event::IntegrityKeySigned(nodes) => {
-                format!("All {nodes} Management Servers have signed the integrity key.")
+                format!("Every Management Server has signed the integrity key ({nodes}).")
             }
             Event::RequestRecorded => "The request is recorded; asking the License Portal.".to_owned(),
             Event::PortalAnswered => "The License Portal has answered; its signatures are good.".to_owned(),

@@ -1,9 +1,9 @@
 //! The first command of a cluster, and every command before it.
 
-use quorate_license::{NodeRole, Timestamp};
+use quorate_license::{ClusterId, NodeRole, Timestamp};
 use quorate_raft_store::{Command, Outcome, Refusal, State, command::InitCluster};
 
-use crate::{replica::Replica, sample};
+use crate::{replica::Replica, sample, specimens};
 
 #[test]
 fn the_first_node_is_the_first_license_node_and_a_management_server() {
@@ -26,7 +26,7 @@ fn the_first_node_is_the_first_license_node_and_a_management_server() {
 #[test]
 fn a_second_init_is_refused() {
     let mut replica = Replica::with_nodes(2);
-    let other = InitCluster { cluster_id: quorate_license::ClusterId([0xc2; 16]), ..sample::init() };
+    let other = InitCluster { cluster_id: ClusterId([0xc2; 16]), ..sample::init() };
     for init in [sample::init(), other] {
         assert_eq!(replica.decide(Command::InitCluster(init)), Err(Refusal::AlreadyInitialized));
     }
@@ -34,7 +34,7 @@ fn a_second_init_is_refused() {
 
 #[test]
 fn before_the_init_every_other_command_is_refused() {
-    for command in sample::one_of_each_command() {
+    for command in specimens::one_of_each_command() {
         let name = command.name();
         let mut replica = Replica::empty();
         match (name, replica.decide(command)) {
@@ -46,7 +46,7 @@ fn before_the_init_every_other_command_is_refused() {
 
 #[test]
 fn a_command_above_the_clusters_feature_level_is_refused_before_anything_else() {
-    for command in sample::one_of_each_command() {
+    for command in specimens::one_of_each_command() {
         let name = command.name();
         let mut replica = Replica::initialized_by(InitCluster { feature_level: 0, ..sample::init() });
         let refused = Err(Refusal::FeatureLevelTooLow { needed: 1, current: 0 });

@@ -1,0 +1,405 @@
+//! A value of every format that disk and wire know: every variant of every enum, every row, every
+//! message, from fixed seeds.
+
+use std::collections::BTreeSet;
+
+use quorate_license::{
+    ActivationKind, AnswerRefusal, ClusterId, Epoch, EpochId, Fence, License, LicenseKind, NodeRole, Serial,
+    TenantId,
+};
+use quorate_raft_store::{
+    Answer, Command, Outcome, Proposal, Refusal, RequestId, Revision, State,
+    codec::{self, CodecError},
+    command::{AdmitNode, CreateToken, InstallLicense, RaiseFeatureLevel, ReportNode, RevokeToken, Tick},
+    raft_types::{
+        EncodedProposal, Entry, EntryPayload, Membership, SnapshotMeta, StoredMembership, Vote, log_id,
+    },
+    records::{EntryRecord, LogIdRecord, SnapshotMetaRecord, StoredMembershipRecord, VoteRecord},
+    state::{Method, TokenId, TokenPurpose},
+    wire::{self, Append, HandOver, SnapshotHeader, SnapshotTaken, VoteAsked, VoteGiven},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{replica::Replica, sample};
+
+/// Reads bytes and writes what was read.
+type Reread = fn(&[u8]) -> Result<Vec<u8>, CodecError>;
+
+/// One value of one format.
+#[derive(Debug, Clone)]
+pub(crate) struct Specimen {
+    /// Folder and file name, without its ending.
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) reread: Reread,
+}
+
+fn reread<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
+    codec::encode(&codec::decode::<T>(bytes)?)
+}
+
+fn specimen<T: Serialize + DeserializeOwned>(name: String, value: &T) -> Specimen {
+    Specimen { name, bytes: codec::encode(value).unwrap(), reread: reread::<T> }
+}
+
+/// Every specimen there is.
+pub(crate) fn all() -> Vec<Specimen> {
+    [proposals(), answers(), rows(), records(), messages()].concat()
+}
+
+/// One command of each kind, in the order of the variants.
+pub(crate) fn one_of_each_command() -> Vec<Command> {
+    vec![
+        Command::InitCluster(sample::init()),
+        Command::AdmitNode(sample::admit(2)),
+        Command::ReportNode(sample::report(2)),
+        Command::CreateToken(sample::join_token(sample::token_of(2), NodeRole::Management)),
+        Command::RevokeToken(RevokeToken { id: sample::token_of(2) }),
+        Command::BeginActivation(sample::begin(1, ActivationKind::Activate, Method::Online, 2)),
+        Command::RecordRequest(sample::record(1)),
+        Command::InstallLicense(sample::install(1, 2, 1)),
+        Command::CloseActivation(sample::close(1)),
+        Command::Tick(Tick {}),
+        Command::RaiseFeatureLevel(RaiseFeatureLevel { level: 2 }),
+    ]
+}
+
+/// Commands whose fields hold what those of [`one_of_each_command`] don't.
+fn other_commands() -> Vec<(String, Command)> {
+    let mut commands: Vec<(String, Command)> = ActivationKind::ALL
+        .into_iter()
+        .map(|kind| (format!("{kind}_offline"), sample::begin(1, kind, Method::Offline, 1)))
+        .map(|(name, begin)| (name, Command::BeginActivation(begin)))
+        .collect();
+    let mut named = |name: &str, command| commands.push((name.to_owned(), command));
+    named("spooler", Command::AdmitNode(AdmitNode { build: None, ..sample::admit(4) }));
+    named("without_build", Command::ReportNode(ReportNode { build: None, ..sample::report(2) }));
+    let join = TokenPurpose::Join { role: NodeRole::Spooler, name: Some(sample::name(4)) };
+    for (name, purpose) in [("named", join), ("admin", TokenPurpose::Admin { label: "anna".to_owned() })] {
+        let token = sample::join_token(TokenId(7), NodeRole::Spooler);
+        named(name, Command::CreateToken(CreateToken { purpose, ..token }));
+    }
+    let trial = License { kind: LicenseKind::Trial, orders: Vec::new(), ..sample::license(1, 1) };
+    let perpetual = License {
+        kind: LicenseKind::Perpetual,
+        tenant: "acme".parse().unwrap(),
+        expires_at: None,
+        support_until: None,
+        ..sample::license(1, 1)
+    };
+    let answer = sample::sign(&sample::binding(1, 4, 1), &[trial, perpetual]);
+    let install = InstallLicense { nonce: sample::nonce(1), answer };
+    named("trial_and_perpetual", Command::InstallLicense(install));
+    commands
+}
+
+/// What the log holds.
+fn proposals() -> Vec<Specimen> {
+    let plain = one_of_each_command().into_iter().map(|command| (command.name().to_owned(), command));
+    let other = other_commands()
+        .into_iter()
+        .map(|(variant, command)| (format!("{}.{variant}", command.name()), command));
+    plain
+        .chain(other)
+        .map(|(name, command)| {
+            let proposal = Proposal { request: RequestId(0x1234 << 64), time: sample::start(), command };
+            specimen(format!("proposal/{name}"), &proposal)
+        })
+        .collect()
+}
+
+/// One outcome of each kind, in the order of the variants.
+pub(crate) fn one_of_each_outcome() -> Vec<Outcome> {
+    vec![
+        Outcome::Nothing,
+        Outcome::ClusterInitialized { first_node: sample::node_id(1) },
+        Outcome::NodeAdmitted { node: sample::node_id(2) },
+        Outcome::NodeReported,
+        Outcome::TokenCreated { token: TokenId(7) },
+        Outcome::TokenRevoked,
+        Outcome::ActivationOpened { nonce: sample::nonce(1) },
+        Outcome::RequestRecorded,
+        Outcome::LicenseInstalled { support_id: sample::support_id(), serial: Serial(1) },
+        Outcome::ActivationClosed,
+        Outcome::Ticked { time: sample::start() },
+        Outcome::FeatureLevelRaised { level: 2 },
+    ]
+}
+
+/// One refusal of each kind, in the order of the variants; the answers' refusals come at the end.
+pub(crate) fn one_of_each_refusal() -> Vec<Refusal> {
+    let (holder, token) = (sample::name(1), TokenId(7));
+    let domain = vec![
+        Refusal::NotInitialized,
+        Refusal::AlreadyInitialized,
+        Refusal::FeatureLevelTooLow { needed: 2, current: 1 },
+        Refusal::FeatureLevelUnsupported { node: sample::name(1), supported: 1 },
+        Refusal::NodeUnknown(sample::node_id(9)),
+        Refusal::NodeNameTaken { name: sample::name(1), holder: sample::node_id(1) },
+        Refusal::ComputerIdInUse { computer_id: sample::computer_id(1).to_string(), holder: holder.clone() },
+        Refusal::NodeKeyInUse { holder },
+        Refusal::NodeStartOutdated { node: sample::name(1), current: 3, reported: 2 },
+        Refusal::TokenUnknown,
+        Refusal::TokenIdTaken(token),
+        Refusal::TokenExpired(token),
+        Refusal::TokenRevoked(token),
+        Refusal::TokenUsed { token, node: sample::node_id(1) },
+        Refusal::TokenRoleMismatch { allowed: NodeRole::Spooler, asked: NodeRole::Management },
+        Refusal::TokenNameMismatch { allowed: sample::name(1), asked: sample::name(2) },
+        Refusal::TokenNotForJoin(token),
+        Refusal::TooManyTokens(65_536),
+        Refusal::TooManyNodes(1024),
+        Refusal::ActivationInProgress { kind: "activate".to_owned(), nonce: sample::nonce(1) },
+        Refusal::AlreadyActivated { support_id: sample::support_id() },
+        Refusal::NotActivated { kind: ActivationKind::Upgrade },
+        Refusal::NotFirstLicenseNode { asked: sample::node_id(2), first: sample::node_id(1) },
+        Refusal::FewerNodesThanExpected { present: 2, expected: 4 },
+        Refusal::NodesChanged,
+        Refusal::NoOpenActivation(sample::nonce(1)),
+    ];
+    domain.into_iter().chain(one_of_each_answer_refusal().into_iter().map(Refusal::AnswerRefused)).collect()
+}
+
+/// One refusal of a portal's answer of each kind, in the order of the variants.
+pub(crate) fn one_of_each_answer_refusal() -> Vec<AnswerRefusal> {
+    let (current, offered) = (Serial(2), Serial(1));
+    vec![
+        AnswerRefusal::NonceMismatch { expected: sample::nonce(2), found: sample::nonce(1) },
+        AnswerRefusal::ClusterMismatch { expected: sample::cluster_id(), found: ClusterId([0xc2; 16]) },
+        AnswerRefusal::EpochMismatch {
+            expected: sample::epoch(),
+            found: Epoch { number: 2, id: EpochId([0xe2; 16]) },
+        },
+        AnswerRefusal::SupportIdMismatch {
+            expected: sample::support_id(),
+            found: "QS-OTHER-0001".parse().unwrap(),
+        },
+        AnswerRefusal::FenceNotHigher { current: Fence(2), offered: Fence(1) },
+        AnswerRefusal::BindingSerialNotHigher { current, offered },
+        AnswerRefusal::SerialNotHigher { tenant: TenantId::default_tenant(), current, offered },
+    ]
+}
+
+/// The variant's name, as `Debug` writes it.
+pub(crate) fn variant(value: &impl std::fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    text.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_owned()
+}
+
+/// What is answered and remembered.
+fn answers() -> Vec<Specimen> {
+    let revision = Revision { epoch: 1, index: 300 };
+    let outcomes = one_of_each_outcome().into_iter().map(|outcome| (variant(&outcome), Ok(outcome)));
+    let refusals = one_of_each_refusal().into_iter().map(|refusal| match &refusal {
+        Refusal::AnswerRefused(reason) => (format!("AnswerRefused.{}", variant(reason)), Err(refusal)),
+        _ => (variant(&refusal), Err(refusal)),
+    });
+    outcomes
+        .chain(refusals)
+        .map(|(name, result)| specimen(format!("answer/{name}"), &Answer { revision, result }))
+        .collect()
+}
+
+/// A row with its key, as `length of the key | key | row`.
+fn row_specimen(name: &str, key: &[u8], row: &[u8]) -> Specimen {
+    let bytes = [&[u8::try_from(key.len()).unwrap()], key, row].concat();
+    Specimen { name: format!("row/{name}"), bytes, reread: reread_row }
+}
+
+fn reread_row(bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
+    let (&length, rest) = bytes.split_first().ok_or(CodecError::Empty)?;
+    let (key, row) = rest.split_at_checked(usize::from(length)).ok_or(CodecError::Empty)?;
+    let mut state = State::default();
+    state.load(key, row)?;
+    let mut written = Vec::new();
+    for table in state.tables() {
+        table.rows(&mut |key, row| written.push(row_specimen("", &key, &row).bytes))?;
+    }
+    Ok(written.concat())
+}
+
+/// A cluster in whose state every table has rows, and activations and tokens are in every state.
+fn history() -> Replica {
+    let mut replica = Replica::with_nodes(4);
+    replica.request(1, ActivationKind::Activate, Method::Offline);
+    replica.now = sample::start().plus_ms(1000);
+    replica.request(2, ActivationKind::Activate, Method::Online);
+    replica.accept(Command::InstallLicense(sample::install(2, 4, 1)));
+    replica.begin(3, ActivationKind::Upgrade, Method::Online);
+    replica.accept(Command::CloseActivation(sample::close(3)));
+    let join = sample::join_token(TokenId(0x205), NodeRole::Spooler);
+    replica.accept(Command::CreateToken(join.clone()));
+    replica.accept(Command::CreateToken(CreateToken { id: TokenId(0x206), ..join }));
+    replica.accept(Command::RevokeToken(RevokeToken { id: TokenId(0x206) }));
+    assert!(replica.run(Command::InitCluster(sample::init())).is_err(), "a remembered refusal");
+    replica
+}
+
+/// What the state machine holds, each row as it comes out of real commands.
+fn rows() -> Vec<Specimen> {
+    let mut replica = history();
+    let mut rows = Vec::new();
+    let key = |tag: u8, key: &[u8]| [&[tag], key].concat();
+    let id = |index| sample::node_id(index).0.to_be_bytes();
+    let mut take = |replica: &Replica, name: &str, key: Vec<u8>| {
+        let row = &replica.rows()[&key];
+        rows.push(row_specimen(name, &key, row));
+    };
+    take(&replica, "cluster", key(1, &[]));
+    take(&replica, "clock", key(2, &[]));
+    take(&replica, "node.first", key(3, &id(1)));
+    take(&replica, "node.management", key(3, &id(2)));
+    take(&replica, "node.spooler", key(3, &id(4)));
+    take(&replica, "token.admin", key(4, &sample::ADMIN_TOKEN.0.to_be_bytes()));
+    take(&replica, "token.used", key(4, &sample::token_of(4).0.to_be_bytes()));
+    take(&replica, "token.open", key(4, &0x205_u64.to_be_bytes()));
+    take(&replica, "token.revoked", key(4, &0x206_u64.to_be_bytes()));
+    take(&replica, "activation.superseded", key(5, &[1; 16]));
+    take(&replica, "activation.installed", key(5, &[2; 16]));
+    take(&replica, "activation.refused", key(5, &[3; 16]));
+    take(&replica, "binding", key(6, &[]));
+    take(&replica, "license", key(7, b"default"));
+    take(&replica, "request.outcome", key(8, &1_u128.to_be_bytes()));
+    let last = u64::try_from(replica.state().tables()[8].count()).unwrap();
+    take(&replica, "request.refusal", key(8, &u128::from(last).to_be_bytes()));
+    take(&replica, "request_order", key(9, &last.to_be_bytes()));
+    replica.begin(4, ActivationKind::Upgrade, Method::Offline);
+    take(&replica, "activation.opened", key(5, &[4; 16]));
+    replica.accept(Command::RecordRequest(sample::record(4)));
+    take(&replica, "activation.requested", key(5, &[4; 16]));
+    let build = Some("11.3.0".parse().unwrap());
+    replica.accept(Command::ReportNode(ReportNode { build, ..sample::report(2) }));
+    take(&replica, "license.reactivation_required", key(7, b"default"));
+    rows
+}
+
+fn memberships() -> [(&'static str, Membership); 2] {
+    let voters = |ids: &[u8]| ids.iter().map(|index| sample::node_id(*index)).collect::<BTreeSet<_>>();
+    let nodes = voters(&[1, 2, 3, 4]);
+    [
+        ("uniform", Membership::new_with_defaults(vec![voters(&[1, 2, 3])], nodes.clone())),
+        ("joint", Membership::new_with_defaults(vec![voters(&[1, 2]), voters(&[1, 2, 3])], nodes)),
+    ]
+}
+
+/// One entry of each kind.
+pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
+    let command = Command::Tick(Tick {});
+    let proposal = Proposal { request: RequestId(9), time: sample::start(), command };
+    let [uniform, joint] = memberships();
+    [
+        ("blank", EntryPayload::Blank),
+        ("proposal", EntryPayload::Normal(proposal.encode().unwrap())),
+        ("empty_proposal", EntryPayload::Normal(EncodedProposal(Vec::new().into()))),
+        (uniform.0, EntryPayload::Membership(uniform.1)),
+        (joint.0, EntryPayload::Membership(joint.1)),
+    ]
+    .into_iter()
+    .zip(70_000..)
+    .map(|((name, payload), index)| (name, Entry { log_id: log_id(3, index), payload }))
+    .collect()
+}
+
+fn reread_entry(bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
+    codec::encode(&EntryRecord::from(&Entry::from(codec::decode::<EntryRecord>(bytes)?)))
+}
+
+fn reread_vote(bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
+    codec::encode(&VoteRecord::from(Vote::from(codec::decode::<VoteRecord>(bytes)?)))
+}
+
+fn reread_stored_membership(bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
+    let stored = StoredMembership::from(codec::decode::<StoredMembershipRecord>(bytes)?);
+    codec::encode(&StoredMembershipRecord::from(&stored))
+}
+
+fn reread_snapshot_meta(bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
+    let meta = SnapshotMeta::from(codec::decode::<SnapshotMetaRecord>(bytes)?);
+    codec::encode(&SnapshotMetaRecord::from(&meta))
+}
+
+fn snapshot_meta() -> SnapshotMeta {
+    let [_, (_, joint)] = memberships();
+    let last_membership = StoredMembership::new(Some(log_id(3, 70)), joint);
+    SnapshotMeta { last_log_id: Some(log_id(3, 71)), last_membership }
+}
+
+/// What Raft's part of the disk holds.
+fn records() -> Vec<Specimen> {
+    let bytes = |record: &dyn Fn() -> Result<Vec<u8>, CodecError>| record().unwrap();
+    let mut records: Vec<Specimen> = entries()
+        .into_iter()
+        .map(|(name, entry)| Specimen {
+            name: format!("record/entry.{name}"),
+            bytes: bytes(&|| codec::encode(&EntryRecord::from(&entry))),
+            reread: reread_entry,
+        })
+        .collect();
+    let (vote, committed) = (Vote::new(7, sample::node_id(2)), Vote::new_committed(7, sample::node_id(2)));
+    for (name, vote) in [("vote", vote), ("vote.committed", committed)] {
+        let bytes = bytes(&|| codec::encode(&VoteRecord::from(vote)));
+        records.push(Specimen { name: format!("record/{name}"), bytes, reread: reread_vote });
+    }
+    let id = LogIdRecord::from(log_id(3, 70_000));
+    records.push(specimen("record/log_id".to_owned(), &id));
+    records.push(specimen("record/log_id.some".to_owned(), &Some(id)));
+    records.push(specimen("record/log_id.none".to_owned(), &None::<LogIdRecord>));
+    for (name, stored) in [("none", StoredMembership::default()), ("joint", snapshot_meta().last_membership)] {
+        let bytes = bytes(&|| codec::encode(&StoredMembershipRecord::from(&stored)));
+        let name = format!("record/membership.{name}");
+        records.push(Specimen { name, bytes, reread: reread_stored_membership });
+    }
+    for (name, meta) in [("none", SnapshotMeta::default()), ("some", snapshot_meta())] {
+        let bytes = bytes(&|| codec::encode(&SnapshotMetaRecord::from(&meta)));
+        let name = format!("record/snapshot_meta.{name}");
+        records.push(Specimen { name, bytes, reread: reread_snapshot_meta });
+    }
+    records
+}
+
+/// What nodes say to each other.
+fn messages() -> Vec<Specimen> {
+    let vote = Vote::new_committed(7, sample::node_id(1));
+    let append = Append {
+        vote,
+        prev_log_id: Some(log_id(2, 69_999)),
+        leader_commit: Some(log_id(2, 60_000)),
+        entries: entries().into_iter().map(|(_, entry)| entry).collect(),
+    };
+    let heartbeat = Append { vote, prev_log_id: None, leader_commit: None, entries: Vec::new() };
+    let asked = VoteAsked::new(Vote::new(8, sample::node_id(2)), Some(log_id(3, 70_000)));
+    let mut handed_over = asked.clone();
+    handed_over.leadership_transfer = true;
+    let given = VoteGiven::new(Vote::new(8, sample::node_id(2)), None, true);
+    let hand_over = HandOver::new(vote, sample::node_id(2), Some(log_id(3, 70_000)));
+    let taken = SnapshotTaken::new(vote);
+
+    let append_again: Reread = |bytes| wire::encode_append(&wire::decode_append(bytes)?);
+    let result_again: Reread = |bytes| wire::encode_append_result(&wire::decode_append_result(bytes)?);
+    let vote_again: Reread = |bytes| wire::encode_vote(&wire::decode_vote(bytes)?);
+    let given_again: Reread = |bytes| wire::encode_vote_given(&wire::decode_vote_given(bytes)?);
+    let hand_over_again: Reread = |bytes| wire::encode_hand_over(&wire::decode_hand_over(bytes)?);
+    let taken_again: Reread = |bytes| wire::encode_snapshot_taken(&wire::decode_snapshot_taken(bytes)?);
+    let header_again: Reread = |bytes| {
+        let header: SnapshotHeader = codec::decode(bytes)?;
+        codec::encode(&SnapshotHeader::new(header.vote(), &header.meta(), header.bytes))
+    };
+    let conflict = Err(openraft::raft::StreamAppendError::Conflict(log_id(2, 69_999)));
+    let higher = Err(openraft::raft::StreamAppendError::HigherVote(Vote::new(9, sample::node_id(3))));
+    [
+        ("append", wire::encode_append(&append), append_again),
+        ("append.heartbeat", wire::encode_append(&heartbeat), append_again),
+        ("append_result.appended", wire::encode_append_result(&Ok(Some(log_id(3, 70_000)))), result_again),
+        ("append_result.conflict", wire::encode_append_result(&conflict), result_again),
+        ("append_result.higher_vote", wire::encode_append_result(&higher), result_again),
+        ("vote", wire::encode_vote(&asked), vote_again),
+        ("vote.handed_over", wire::encode_vote(&handed_over), vote_again),
+        ("vote_given", wire::encode_vote_given(&given), given_again),
+        ("hand_over", wire::encode_hand_over(&hand_over), hand_over_again),
+        ("snapshot_taken", wire::encode_snapshot_taken(&taken), taken_again),
+        ("snapshot", codec::encode(&SnapshotHeader::new(vote, &snapshot_meta(), 1 << 20)), header_again),
+    ]
+    .into_iter()
+    .map(|(name, bytes, reread)| Specimen { name: format!("wire/{name}"), bytes: bytes.unwrap(), reread })
+    .collect()
+}
