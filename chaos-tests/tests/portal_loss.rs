@@ -15,10 +15,12 @@ use quorate_chaos_tests::{
     wait::{self, PATIENCE, Seen},
 };
 
-/// Two Management Servers and a Spooler Controller: every kind of node, and no quorum when one dies.
+/// Two Management Servers and a Spooler Controller: every kind of node, and no quorum when one dies. Elections are
+/// short, since there are two for each failpoint.
 fn three(plan: &mut Plan) {
     plan.management = 2;
     plan.spoolers = 1;
+    plan.raft_times_ms = Some([100, 400, 800]);
 }
 
 #[test]

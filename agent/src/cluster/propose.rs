@@ -121,7 +121,10 @@ impl Cluster {
                     }
                 }
                 Some(leader) => match self.propose_at(leader, request, &command).await? {
-                    Attempt::Answered(answer) => return Ok(*answer),
+                    Attempt::Answered(answer) => {
+                        self.catch_up(answer.revision.index, deadline).await;
+                        return Ok(*answer);
+                    }
                     Attempt::Again { leader, unknown: met } => (hint, unknown) = (leader, met.or(unknown)),
                 },
                 None => {}
@@ -135,6 +138,13 @@ impl Cluster {
             self.wait_for_leader(pause, hint).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// Waits until this node has applied what the leader has, so that whoever made a change finds it
+    /// here. The change stands even if that takes too long.
+    async fn catch_up(&self, index: u64, deadline: Instant) {
+        let mut applied = self.views.subscribe();
+        let _ = tokio::time::timeout_at(deadline, applied.wait_for(|applied| *applied >= index)).await;
     }
 
     /// Waits a moment, or less if a leader turns up where none was known.

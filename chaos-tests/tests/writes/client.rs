@@ -22,8 +22,8 @@ pub(crate) const PREFIX: &str = "chaos-";
 
 const WRITERS: usize = 16;
 
-/// Longer than an election takes; then another node is asked.
-const DEADLINE: Duration = Duration::from_secs(3);
+/// About as long as an election takes; then another node is asked.
+const DEADLINE: Duration = Duration::from_millis(1500);
 
 /// Writers that go on until there are enough changes and they are told to finish.
 pub(crate) struct Writers {

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate_chaos_tests::{Cluster, Stage, wait, wait::Seen};
+use quorate_chaos_tests::{Cluster, Node, Stage, http, wait, wait::Seen};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::client::Writers;
@@ -31,15 +31,18 @@ const RAFT_TIMES_MS: [u32; 3] = [100, 400, 800];
 /// Kills a node, leaves it down for a moment, and starts it again.
 fn kill(cluster: &mut Cluster, victim: usize, random: &mut StdRng) {
     cluster.nodes[victim].kill().unwrap();
-    std::thread::sleep(Duration::from_millis(random.random_range(0..250)));
+    std::thread::sleep(Duration::from_millis(random.random_range(0..150)));
     cluster.nodes[victim].serve().unwrap();
 }
 
-/// Who leads, as anybody says; none while nobody knows.
+/// Who says that it leads; none while nobody does. Asked at the operations ports: that takes no time, also while
+/// half of the nodes are down.
 fn leader_now(cluster: &Cluster) -> Option<usize> {
-    let status = cluster.status().ok()?;
-    let leader = status.nodes.iter().find(|node| Some(node.id) == status.leader)?;
-    cluster.index_of(&leader.name).ok()
+    let leads = |node: &Node| {
+        let metrics = http::get(node.ops, "/metrics").map(|reply| reply.body).unwrap_or_default();
+        metrics.lines().any(|line| line == "quorate_server_is_leader 1")
+    };
+    cluster.nodes.iter().position(leads)
 }
 
 #[test]
@@ -63,14 +66,14 @@ fn acknowledged_changes_survive_200_kills_and_are_applied_once() {
             std::thread::sleep(Duration::from_millis(50));
             continue;
         }
-        // Every second kill is of the leader, as long as one is known.
-        let leader = if random.random_bool(0.5) { leader_now(cluster) } else { None };
+        // More than a third are of the leader, as long as one is known.
+        let leader = if random.random_bool(0.37) { leader_now(cluster) } else { None };
         let victim = leader.unwrap_or_else(|| random.random_range(0..cluster.nodes.len()));
         kill(cluster, victim, &mut random);
         kills += 1;
         of_leader += u32::from(leader.is_some());
         // Some changes go through between two kills; otherwise there is nothing to lose.
-        let enough = writers.acknowledged() + random.random_range(1..150);
+        let enough = writers.acknowledged() + random.random_range(1..80);
         let seen = wait::until("changes between two kills", Duration::from_secs(30), || {
             Ok(Seen::when(writers.acknowledged() >= enough, || format!("{}", writers.acknowledged())))
         });

@@ -13,7 +13,8 @@ use crate::{
 /// Closed activations that are kept.
 const KEEP_CLOSED: usize = 100;
 
-/// Opens an activation.
+/// Opens an activation. A repeat with the same nonce gets the same answer while it is open; no nonce is
+/// used twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BeginActivation {
     /// The new activation's nonce. Random.
@@ -38,6 +39,11 @@ pub struct BeginActivation {
 
 impl BeginActivation {
     pub(super) fn apply(self, state: &mut State, now: Timestamp) -> Result<Outcome, Refusal> {
+        if let Some(known) = state.activations.get(&self.nonce) {
+            let repeated = known.is_open() && self.asks_for(known);
+            let opened = Outcome::ActivationOpened { nonce: self.nonce };
+            return if repeated { Ok(opened) } else { Err(Refusal::NoOpenActivation(self.nonce)) };
+        }
         self.check(state)?;
         let mut superseded = Vec::new();
         // Only an offline activation, or one that sent nothing yet, gives way: `check` saw to it.
@@ -67,6 +73,11 @@ impl BeginActivation {
         );
         forget_closed(state);
         Ok(Outcome::ActivationOpened { nonce: self.nonce })
+    }
+
+    fn asks_for(&self, known: &Activation) -> bool {
+        (self.kind, &self.tenant, self.method, &self.nodes)
+            == (known.kind, &known.tenant, known.method, &known.nodes)
     }
 
     fn check(&self, state: &State) -> Result<(), Refusal> {

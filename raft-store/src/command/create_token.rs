@@ -37,7 +37,7 @@ impl CreateToken {
             return Err(Refusal::TokenIdTaken(self.id));
         }
         if state.tokens.len() >= MAX_TOKENS {
-            forget_outdated(state, now);
+            make_room(state, now);
         }
         if state.tokens.len() >= MAX_TOKENS {
             return Err(Refusal::TooManyTokens(state.tokens.len() as u64));
@@ -58,15 +58,19 @@ impl CreateToken {
     }
 }
 
-/// Removes tokens that could not be used for a week. Called by the tick, and when room is needed.
+/// Removes tokens that could not be used for a week. Called by the tick.
 pub(super) fn forget_outdated(state: &mut State, now: Timestamp) {
-    let outdated: Vec<TokenId> = state
-        .tokens
-        .values()
-        .filter(|token| now.ms_since(token.expires_at) > KEEP_MS)
-        .map(|token| token.id)
-        .take(FORGET_AT_ONCE)
-        .collect();
+    forget(state, |token| now.ms_since(token.expires_at) > KEEP_MS);
+}
+
+/// Removes tokens that nobody can use any more. A used one stays until its end: its node may ask again.
+fn make_room(state: &mut State, now: Timestamp) {
+    forget(state, |token| token.state == TokenState::Revoked || now >= token.expires_at);
+}
+
+fn forget(state: &mut State, outdated: impl Fn(&Token) -> bool) {
+    let tokens = state.tokens.values().filter(|token| outdated(token));
+    let outdated: Vec<TokenId> = tokens.map(|token| token.id).take(FORGET_AT_ONCE).collect();
     for id in outdated {
         state.tokens.remove(&id);
     }

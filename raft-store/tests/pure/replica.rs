@@ -109,6 +109,11 @@ impl Replica {
         u8::try_from(self.state().nodes().len()).unwrap()
     }
 
+    /// The index of the last applied entry, which is also the id of its request.
+    pub(crate) fn last_index(&self) -> u64 {
+        self.index
+    }
+
     pub(crate) fn state(&self) -> &State {
         self.applier.state()
     }

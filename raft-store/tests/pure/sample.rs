@@ -3,8 +3,9 @@
 
 use quorate_license::{
     ActivationKind, Binding, BoundNode, ClusterId, ComputerId, ComputerIdSource, Entitlement, Epoch, EpochId,
-    Fence, Graces, IntegrityScope, IssuingKey, IssuingSecret, License, LicenseKind, MachineId, NodeId, NodeKey,
-    NodeName, NodeRole, Nonce, Quantity, RootKey, Serial, SupportId, TenantId, Timestamp, VerifiedAnswer,
+    Fence, Graces, IntegrityScope, IssuingKey, IssuingSecret, License, LicenseKind, MachineId, NodeId,
+    NodeKey, NodeName, NodeRole, Nonce, Quantity, RootKey, Serial, SupportId, TenantId, Timestamp,
+    VerifiedAnswer,
 };
 use quorate_raft_store::{
     codec,

@@ -189,10 +189,12 @@ pub(crate) fn variant(value: &impl std::fmt::Debug) -> String {
 /// What is answered and remembered.
 fn answers() -> Vec<Specimen> {
     let revision = Revision { epoch: 1, index: 300 };
-    let outcomes = one_of_each_outcome().into_iter().map(|outcome| (variant(&outcome), Ok(outcome)));
+    let outcomes = one_of_each_outcome()
+        .into_iter()
+        .map(|outcome| (format!("outcome.{}", variant(&outcome)), Ok(outcome)));
     let refusals = one_of_each_refusal().into_iter().map(|refusal| match &refusal {
-        Refusal::AnswerRefused(reason) => (format!("AnswerRefused.{}", variant(reason)), Err(refusal)),
-        _ => (variant(&refusal), Err(refusal)),
+        Refusal::AnswerRefused(reason) => (format!("refusal.{}", variant(reason)), Err(refusal)),
+        _ => (format!("refusal.{}", variant(&refusal)), Err(refusal)),
     });
     outcomes
         .chain(refusals)
@@ -260,7 +262,7 @@ fn rows() -> Vec<Specimen> {
     take(&replica, "binding", key(6, &[]));
     take(&replica, "license", key(7, b"default"));
     take(&replica, "request.outcome", key(8, &1_u128.to_be_bytes()));
-    let last = u64::try_from(replica.state().tables()[8].count()).unwrap();
+    let last = replica.last_index();
     take(&replica, "request.refusal", key(8, &u128::from(last).to_be_bytes()));
     take(&replica, "request_order", key(9, &last.to_be_bytes()));
     replica.begin(4, ActivationKind::Upgrade, Method::Offline);
@@ -344,7 +346,8 @@ fn records() -> Vec<Specimen> {
     records.push(specimen("record/log_id".to_owned(), &id));
     records.push(specimen("record/log_id.some".to_owned(), &Some(id)));
     records.push(specimen("record/log_id.none".to_owned(), &None::<LogIdRecord>));
-    for (name, stored) in [("none", StoredMembership::default()), ("joint", snapshot_meta().last_membership)] {
+    for (name, stored) in [("none", StoredMembership::default()), ("joint", snapshot_meta().last_membership)]
+    {
         let bytes = bytes(&|| codec::encode(&StoredMembershipRecord::from(&stored)));
         let name = format!("record/membership.{name}");
         records.push(Specimen { name, bytes, reread: reread_stored_membership });

@@ -33,11 +33,7 @@ fn good() -> Case {
 }
 
 fn good_upgrade() -> Case {
-    Case {
-        activated: true,
-        begin: sample::begin(2, ActivationKind::Upgrade, Method::Online, 3),
-        ..good()
-    }
+    Case { activated: true, begin: sample::begin(2, ActivationKind::Upgrade, Method::Online, 3), ..good() }
 }
 
 fn run(case: &Case) -> Result<Outcome, Refusal> {
@@ -125,7 +121,11 @@ fn each_kind_has_its_time() {
         (Transfer, not_yet(Transfer), opened()),
     ] {
         let begin = Command::BeginActivation(sample::begin(2, kind, Method::Online, 2));
-        assert_eq!(Replica::with_nodes(2).decide(begin.clone()), before, "{kind} before the first activation");
+        assert_eq!(
+            Replica::with_nodes(2).decide(begin.clone()),
+            before,
+            "{kind} before the first activation"
+        );
         assert_eq!(Replica::activated(2).decide(begin), after, "{kind} after it");
     }
 }
@@ -156,9 +156,8 @@ fn only_nodes_in_scope_are_bound_and_counted() {
     replica.accept(Command::CreateToken(spooler));
     replica.accept(Command::AdmitNode(sample::admit(4)));
 
-    let begin = |nodes| {
-        Command::BeginActivation(sample::begin(2, ActivationKind::Activate, Method::Online, nodes))
-    };
+    let begin =
+        |nodes| Command::BeginActivation(sample::begin(2, ActivationKind::Activate, Method::Online, nodes));
     let fewer = Refusal::FewerNodesThanExpected { present: 2, expected: 3 };
     assert_eq!(replica.decide(begin(2)), Err(fewer), "a Spooler Controller is out of scope");
     replica.accept(Command::CreateToken(sample::join_token(sample::token_of(3), sample::role(3))));
@@ -288,8 +287,7 @@ fn at(stage: Stage) -> Replica {
 fn every_stage_of_an_activation_allows_what_the_table_says() {
     let not_open = || Err(Refusal::NoOpenActivation(sample::nonce(1)));
     let recorded = || Ok(Outcome::RequestRecorded);
-    let installed =
-        || Ok(Outcome::LicenseInstalled { support_id: sample::support_id(), serial: Serial(1) });
+    let installed = || Ok(Outcome::LicenseInstalled { support_id: sample::support_id(), serial: Serial(1) });
     let closed = || Ok(Outcome::ActivationClosed);
     for (stage, record, install, close) in [
         (Stage::Unknown, not_open(), not_open(), not_open()),
@@ -301,7 +299,11 @@ fn every_stage_of_an_activation_allows_what_the_table_says() {
     ] {
         let decide = |command| at(stage).decide(command);
         assert_eq!(decide(Command::RecordRequest(sample::record(1))), record, "record when {stage:?}");
-        assert_eq!(decide(Command::InstallLicense(sample::install(1, 2, 1))), install, "install when {stage:?}");
+        assert_eq!(
+            decide(Command::InstallLicense(sample::install(1, 2, 1))),
+            install,
+            "install when {stage:?}"
+        );
         assert_eq!(decide(Command::CloseActivation(sample::close(1))), close, "close when {stage:?}");
     }
 }
@@ -348,7 +350,8 @@ fn the_last_100_outcomes_are_kept_and_the_open_activation() {
         replica.accept(Command::CloseActivation(sample::close(nonce)));
     }
     replica.begin(0xee, ActivationKind::Reactivate, Method::Online);
-    let kept: Vec<u8> = replica.state().activations().values().map(|activation| activation.nonce.0[0]).collect();
+    let kept: Vec<u8> =
+        replica.state().activations().values().map(|activation| activation.nonce.0[0]).collect();
     let expected: Vec<u8> = (21..=120).chain([0xee]).collect();
     assert_eq!(kept, expected);
     assert_eq!(replica.state().open_activation().unwrap().tenant, TenantId::default_tenant());

@@ -66,7 +66,11 @@ fn every_refusal_has_its_place() {
         },
         Defect {
             name: "an administrator's token",
-            excludes: &["a token used by another node", "a token for another role", "a token for another name"],
+            excludes: &[
+                "a token used by another node",
+                "a token for another role",
+                "a token for another name",
+            ],
             make: |case| case.token.purpose = TokenPurpose::Admin { label: "anna".to_owned() },
             refusal: |_| Refusal::TokenNotForJoin(TOKEN),
         },
@@ -222,13 +226,17 @@ fn a_node_has_to_read_the_level_that_the_cluster_has_reached() {
     assert_eq!(replica.decide(admit(3)), Ok(Outcome::NodeAdmitted { node: sample::node_id(2) }));
 }
 
+fn spooler_token(index: u64) -> TokenId {
+    TokenId(0x1_0000 + index)
+}
+
 /// A Spooler Controller that differs from every other one.
 fn spooler(index: u64) -> AdmitNode {
     let mut seed = [0xf0; 32];
     seed[..8].copy_from_slice(&index.to_le_bytes());
     let mut computer_id = [1; 21];
     computer_id[1..9].copy_from_slice(&index.to_le_bytes());
-    let token = TokenId(index);
+    let token = spooler_token(index);
     AdmitNode {
         token,
         secret_hash: sample::secret_hash(token),
@@ -243,17 +251,25 @@ fn spooler(index: u64) -> AdmitNode {
 fn a_cluster_has_1024_nodes_at_most() {
     let mut replica = Replica::with_nodes(1);
     for index in 2..=1024 {
-        replica.accept(Command::CreateToken(sample::join_token(TokenId(index), NodeRole::Spooler)));
+        replica.accept(Command::CreateToken(sample::join_token(spooler_token(index), NodeRole::Spooler)));
         let outcome = replica.accept(Command::AdmitNode(spooler(index)));
         assert_eq!(outcome, Outcome::NodeAdmitted { node: NodeId::new(1, index) });
     }
-    replica.accept(Command::CreateToken(sample::join_token(TokenId(2000), NodeRole::Spooler)));
+    replica.accept(Command::CreateToken(sample::join_token(spooler_token(2000), NodeRole::Spooler)));
     let full = Err(Refusal::TooManyNodes(1024));
     assert_eq!(replica.decide(Command::AdmitNode(spooler(2000))), full);
     let also_taken = AdmitNode { name: sample::name(1), feature_level: 0, ..spooler(2000) };
-    assert_eq!(replica.decide(Command::AdmitNode(also_taken)), full, "it comes before what is wrong with the node");
+    assert_eq!(
+        replica.decide(Command::AdmitNode(also_taken)),
+        full,
+        "it comes before what is wrong with the node"
+    );
     let wrong_role = AdmitNode { role: NodeRole::Management, ..spooler(2000) };
     let mismatch = Refusal::TokenRoleMismatch { allowed: NodeRole::Spooler, asked: NodeRole::Management };
-    assert_eq!(replica.decide(Command::AdmitNode(wrong_role)), Err(mismatch), "it comes after what is wrong with the token");
+    assert_eq!(
+        replica.decide(Command::AdmitNode(wrong_role)),
+        Err(mismatch),
+        "it comes after what is wrong with the token"
+    );
     assert!(replica.decide(Command::AdmitNode(spooler(1024))).is_ok(), "a member may repeat its request");
 }

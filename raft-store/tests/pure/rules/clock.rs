@@ -57,9 +57,8 @@ fn the_feature_level_rises_when_every_member_reads_it() {
     let mut replica = Replica::initialized_by(InitCluster { feature_level: 1, ..sample::init() });
     replica.join_up_to(3);
     let raise = |level| Command::RaiseFeatureLevel(RaiseFeatureLevel { level });
-    let update = |index, feature_level| {
-        Command::ReportNode(ReportNode { feature_level, ..sample::report(index) })
-    };
+    let update =
+        |index, feature_level| Command::ReportNode(ReportNode { feature_level, ..sample::report(index) });
     let unsupported =
         |index, supported| Err(Refusal::FeatureLevelUnsupported { node: sample::name(index), supported });
 

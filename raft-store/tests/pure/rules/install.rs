@@ -1,8 +1,8 @@
 //! The portal's answer becomes the cluster's license.
 
 use quorate_license::{
-    ActivationKind, AnswerRefusal, Binding, ClusterId, Epoch, EpochId, Fence, License, Nonce, Serial, SupportId,
-    Timestamp,
+    ActivationKind, AnswerRefusal, Binding, ClusterId, Epoch, EpochId, Fence, License, Nonce, Serial,
+    SupportId, Timestamp,
 };
 use quorate_raft_store::{
     Command, Outcome, Refusal,

@@ -1,0 +1,276 @@
+//! Every format byte for byte: what a release has written, newer code still reads and still writes.
+//!
+//! `QUORATE_BLESS=1 cargo test -p quorate-raft-store --no-default-features --test pure golden` writes the
+//! files again. Do that for a new format only, never to make a changed one pass.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use quorate_license::{
+    ActivationKind, AnswerRefusal, ComputerIdSource, IntegrityScope, LicenseKind, NodeRole, Quantity, Serial,
+};
+use quorate_raft_store::{
+    Command, Outcome, Refusal, State, codec,
+    state::{ActivationState, Method, TokenId, TokenPurpose, TokenState},
+};
+use serde::Serialize;
+
+use crate::{
+    replica::{self, Replica},
+    sample, specimens,
+};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn path(name: &str) -> PathBuf {
+    folder().join(format!("{name}.bin"))
+}
+
+fn blessing() -> bool {
+    std::env::var_os("QUORATE_BLESS").is_some_and(|value| value == "1")
+}
+
+#[test]
+fn what_a_release_has_written_is_read_and_written_the_same() {
+    for specimen in specimens::all() {
+        let path = path(&specimen.name);
+        if blessing() {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &specimen.bytes).unwrap();
+        }
+        let kept = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert!(kept == specimen.bytes, "{} is written differently now", specimen.name);
+        let again = (specimen.reread)(&kept).unwrap_or_else(|error| panic!("{}: {error}", specimen.name));
+        assert!(again == kept, "{} is not what was read", specimen.name);
+    }
+}
+
+#[test]
+fn every_golden_file_is_read_by_some_test() {
+    let specimens = specimens::all();
+    let mut read: BTreeSet<PathBuf> = specimens.iter().map(|specimen| path(&specimen.name)).collect();
+    assert_eq!(read.len(), specimens.len(), "two specimens have one name");
+    read.insert(folder().join("digest.txt"));
+    let mut kept = BTreeSet::new();
+    collect(&folder(), &mut kept);
+    let unread: Vec<_> = kept.difference(&read).collect();
+    assert!(unread.is_empty(), "a format was dropped that a release has written: {unread:?}");
+}
+
+fn collect(folder: &Path, files: &mut BTreeSet<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.insert(path);
+        }
+    }
+}
+
+/// Checks that the values are written with the numbers 0, 1, 2 and so on, and that none is missing.
+/// `number` has to list every variant, so that a new one can't be forgotten here.
+fn numbered<T: Serialize + std::fmt::Debug>(count: usize, values: &[T], number: fn(&T) -> u8) {
+    let numbers: Vec<u8> = values.iter().map(number).collect();
+    let expected: Vec<u8> = (0..u8::try_from(count).unwrap()).collect();
+    assert_eq!(numbers, expected, "one value of each variant, in order");
+    for value in values {
+        assert_eq!(codec::encode(value).unwrap()[1], number(value), "{value:?}");
+    }
+}
+
+#[test]
+fn commands_keep_their_numbers() {
+    numbered(11, &specimens::one_of_each_command(), |command| match command {
+        Command::InitCluster(_) => 0,
+        Command::AdmitNode(_) => 1,
+        Command::ReportNode(_) => 2,
+        Command::CreateToken(_) => 3,
+        Command::RevokeToken(_) => 4,
+        Command::BeginActivation(_) => 5,
+        Command::RecordRequest(_) => 6,
+        Command::InstallLicense(_) => 7,
+        Command::CloseActivation(_) => 8,
+        Command::Tick(_) => 9,
+        Command::RaiseFeatureLevel(_) => 10,
+    });
+}
+
+#[test]
+fn outcomes_keep_their_numbers() {
+    numbered(12, &specimens::one_of_each_outcome(), |outcome| match outcome {
+        Outcome::Nothing => 0,
+        Outcome::ClusterInitialized { .. } => 1,
+        Outcome::NodeAdmitted { .. } => 2,
+        Outcome::NodeReported => 3,
+        Outcome::TokenCreated { .. } => 4,
+        Outcome::TokenRevoked => 5,
+        Outcome::ActivationOpened { .. } => 6,
+        Outcome::RequestRecorded => 7,
+        Outcome::LicenseInstalled { .. } => 8,
+        Outcome::ActivationClosed => 9,
+        Outcome::Ticked { .. } => 10,
+        Outcome::FeatureLevelRaised { .. } => 11,
+    });
+}
+
+/// Number and code of a refusal: both are promises.
+fn number_and_code(refusal: &Refusal) -> (u8, &'static str) {
+    match refusal {
+        Refusal::NotInitialized => (0, "not_initialized"),
+        Refusal::AlreadyInitialized => (1, "already_initialized"),
+        Refusal::FeatureLevelTooLow { .. } => (2, "feature_level_too_low"),
+        Refusal::FeatureLevelUnsupported { .. } => (3, "feature_level_unsupported"),
+        Refusal::NodeUnknown(_) => (4, "node_unknown"),
+        Refusal::NodeNameTaken { .. } => (5, "node_name_taken"),
+        Refusal::ComputerIdInUse { .. } => (6, "computer_id_in_use"),
+        Refusal::NodeKeyInUse { .. } => (7, "node_key_in_use"),
+        Refusal::NodeStartOutdated { .. } => (8, "node_start_outdated"),
+        Refusal::TokenUnknown => (9, "token_unknown"),
+        Refusal::TokenIdTaken(_) => (10, "token_id_taken"),
+        Refusal::TokenExpired(_) => (11, "token_expired"),
+        Refusal::TokenRevoked(_) => (12, "token_revoked"),
+        Refusal::TokenUsed { .. } => (13, "token_used"),
+        Refusal::TokenRoleMismatch { .. } => (14, "token_role_mismatch"),
+        Refusal::TokenNameMismatch { .. } => (15, "token_name_mismatch"),
+        Refusal::TokenNotForJoin(_) => (16, "token_not_for_join"),
+        Refusal::TooManyTokens(_) => (17, "too_many_tokens"),
+        Refusal::TooManyNodes(_) => (18, "too_many_nodes"),
+        Refusal::ActivationInProgress { .. } => (19, "activation_in_progress"),
+        Refusal::AlreadyActivated { .. } => (20, "already_activated"),
+        Refusal::NotActivated { .. } => (21, "not_activated"),
+        Refusal::NotFirstLicenseNode { .. } => (22, "not_first_license_node"),
+        Refusal::FewerNodesThanExpected { .. } => (23, "fewer_nodes_than_expected"),
+        Refusal::NodesChanged => (24, "nodes_changed"),
+        Refusal::NoOpenActivation(_) => (25, "no_open_activation"),
+        Refusal::AnswerRefused(refusal) => (26, refusal.code()),
+    }
+}
+
+#[test]
+fn refusals_keep_their_numbers_and_codes() {
+    let refusals = specimens::one_of_each_refusal();
+    let of_answers = specimens::one_of_each_answer_refusal().len();
+    // One of the answers' refusals stands for all of them: they have one number here.
+    numbered(27, &refusals[..=refusals.len() - of_answers], |refusal| number_and_code(refusal).0);
+    let codes: BTreeSet<&str> = refusals.iter().map(Refusal::code).collect();
+    assert_eq!(codes.len(), refusals.len(), "every refusal has a code of its own");
+    for refusal in &refusals {
+        assert_eq!(refusal.code(), number_and_code(refusal).1);
+        assert!(!refusal.to_string().is_empty());
+    }
+    numbered(7, &specimens::one_of_each_answer_refusal(), |refusal| match refusal {
+        AnswerRefusal::NonceMismatch { .. } => 0,
+        AnswerRefusal::ClusterMismatch { .. } => 1,
+        AnswerRefusal::EpochMismatch { .. } => 2,
+        AnswerRefusal::SupportIdMismatch { .. } => 3,
+        AnswerRefusal::FenceNotHigher { .. } => 4,
+        AnswerRefusal::BindingSerialNotHigher { .. } => 5,
+        AnswerRefusal::SerialNotHigher { .. } => 6,
+    });
+}
+
+#[test]
+fn states_of_rows_keep_their_numbers() {
+    let (at, message) = (sample::start(), String::new());
+    let activation = [
+        ActivationState::Opened,
+        ActivationState::Requested { sealed_request: sample::sealed(&[1]), at },
+        ActivationState::Installed { serial: Serial(1), at },
+        ActivationState::Refused { code: String::new(), message, at },
+        ActivationState::Superseded { by: sample::nonce(2), at },
+    ];
+    numbered(5, &activation, |state| match state {
+        ActivationState::Opened => 0,
+        ActivationState::Requested { .. } => 1,
+        ActivationState::Installed { .. } => 2,
+        ActivationState::Refused { .. } => 3,
+        ActivationState::Superseded { .. } => 4,
+    });
+    let used = TokenState::Used { node: sample::node_id(1), key: sample::node_key(1).public() };
+    numbered(3, &[TokenState::Open, used, TokenState::Revoked], |state| match state {
+        TokenState::Open => 0,
+        TokenState::Used { .. } => 1,
+        TokenState::Revoked => 2,
+    });
+    let join = TokenPurpose::Join { role: NodeRole::Management, name: None };
+    numbered(2, &[join, TokenPurpose::Admin { label: String::new() }], |purpose| match purpose {
+        TokenPurpose::Join { .. } => 0,
+        TokenPurpose::Admin { .. } => 1,
+    });
+    numbered(2, &[Method::Online, Method::Offline], |method| match method {
+        Method::Online => 0,
+        Method::Offline => 1,
+    });
+}
+
+#[test]
+fn the_vocabulary_keeps_its_numbers() {
+    numbered(5, &ActivationKind::ALL, |kind| match kind {
+        ActivationKind::Activate => 0,
+        ActivationKind::Trial => 1,
+        ActivationKind::Upgrade => 2,
+        ActivationKind::Reactivate => 3,
+        ActivationKind::Transfer => 4,
+    });
+    let kinds = [LicenseKind::Trial, LicenseKind::Subscription, LicenseKind::Perpetual];
+    numbered(3, &kinds, |kind| match kind {
+        LicenseKind::Trial => 0,
+        LicenseKind::Subscription => 1,
+        LicenseKind::Perpetual => 2,
+    });
+    numbered(2, &[Quantity::Limited(1), Quantity::Unlimited], |quantity| match quantity {
+        Quantity::Limited(_) => 0,
+        Quantity::Unlimited => 1,
+    });
+    numbered(2, &[NodeRole::Management, NodeRole::Spooler], |role| match role {
+        NodeRole::Management => 0,
+        NodeRole::Spooler => 1,
+    });
+    numbered(2, &[IntegrityScope::All, IntegrityScope::Management], |scope| match scope {
+        IntegrityScope::All => 0,
+        IntegrityScope::Management => 1,
+    });
+    numbered(2, &[ComputerIdSource::Host, ComputerIdSource::Volume], |source| match source {
+        ComputerIdSource::Host => 0,
+        ComputerIdSource::Volume => 1,
+    });
+}
+
+#[test]
+fn tables_keep_their_tags_and_keys_their_order() {
+    let tags: Vec<u8> = State::default().tables().iter().map(|table| table.tag()).collect();
+    assert_eq!(tags, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let rows = Replica::activated(2).rows();
+    let keys: Vec<Vec<u8>> = rows.keys().filter(|key| !matches!(key[0], 8 | 9)).cloned().collect();
+    let key = |tag: u8, key: &[u8]| [&[tag], key].concat();
+    let id = |index| sample::node_id(index).0.to_be_bytes();
+    let expected = [
+        key(1, &[]),
+        key(2, &[]),
+        key(3, &id(1)),
+        key(3, &id(2)),
+        key(4, &sample::ADMIN_TOKEN.0.to_be_bytes()),
+        key(4, &sample::token_of(2).0.to_be_bytes()),
+        key(5, &[1; 16]),
+        key(6, &[]),
+        key(7, b"default"),
+    ];
+    assert_eq!(keys, expected);
+    assert_eq!(TokenId(0xad).to_string().parse::<TokenId>().unwrap(), sample::ADMIN_TOKEN);
+}
+
+#[test]
+fn the_digest_of_a_state_is_the_same_in_every_release() {
+    let text = replica::digest(&Replica::activated(4).rows()).to_string();
+    let path = folder().join("digest.txt");
+    if blessing() {
+        fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
