@@ -208,9 +208,8 @@ impl Node {
             .register_encoded_file_descriptor_set(quorate_proto::FILE_DESCRIPTORS)
             .build_v1()
             .map_err(|error| AppError::Bootstrap(error.to_string()))?;
-        let product_routes = Routes::new(license_api.service())
-            .add_service(health_service)
-            .add_service(reflection);
+        let product_routes =
+            Routes::new(license_api.service()).add_service(health_service).add_service(reflection);
         let ready = readiness(&cluster);
         let ops_state = ops::OpsState { metrics: metrics.clone(), licensing: licensing.clone(), ready };
         let http_state = http::HttpState { cluster: cluster.clone(), licensing: licensing.clone() };

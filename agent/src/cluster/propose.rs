@@ -68,7 +68,10 @@ enum Attempt {
     Answered(Box<Answer>),
     /// Try again, at `leader` if it is known. If the change may have been made all the same, `unknown`
     /// says what happened.
-    Again { leader: Option<NodeId>, unknown: Option<String> },
+    Again {
+        leader: Option<NodeId>,
+        unknown: Option<String>,
+    },
 }
 
 impl Cluster {
@@ -117,7 +120,9 @@ impl Cluster {
                 Some(leader) if leader == self.node => {
                     match self.propose_here(request, command.clone()).await? {
                         Attempt::Answered(answer) => return Ok(*answer),
-                        Attempt::Again { leader, unknown: met } => (hint, unknown) = (leader, met.or(unknown)),
+                        Attempt::Again { leader, unknown: met } => {
+                            (hint, unknown) = (leader, met.or(unknown))
+                        }
                     }
                 }
                 Some(leader) => match self.propose_at(leader, request, &command).await? {

@@ -146,7 +146,8 @@ impl RaftService for RaftReceiver {
         request: Request<Streaming<Frame>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
         let caller = self.voter(&request)?;
-        let results = self.cluster.raft.stream_append(appends(request.into_inner(), caller, self.cluster.clone()));
+        let results =
+            self.cluster.raft.stream_append(appends(request.into_inner(), caller, self.cluster.clone()));
         let frames = results.map(|result| match result {
             Ok(result) => wire::encode_append_result(&result)
                 .map(|record| Frame { record: record.into() })

@@ -7,6 +7,7 @@
 //! random_log       the same log gives the same bytes, whatever it holds
 //! specimens        a value of every format
 //! golden           every format byte for byte: what a release has written, newer code still reads
+//! views            what readers see while the state changes
 //! decoders         nothing that comes from disk or network makes a reader panic
 //! ```
 
@@ -20,3 +21,4 @@ mod replica;
 mod rules;
 mod sample;
 mod specimens;
+mod views;

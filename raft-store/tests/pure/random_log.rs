@@ -189,7 +189,7 @@ fn random_logs_reach_every_outcome_and_most_refusals() {
     }
     let every: BTreeSet<String> = specimens::one_of_each_outcome().iter().skip(1).map(variant).collect();
     assert_eq!(outcomes, every);
-    assert!(refusals.len() >= 18, "only {refusals:?}");
+    assert!(refusals.len() >= 15, "only {refusals:?}");
 }
 
 /// The rows without clock and remembered requests.

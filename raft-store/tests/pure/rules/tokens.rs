@@ -117,3 +117,14 @@ fn tokens_are_bounded_and_those_that_are_over_make_room() {
     assert!(replica.state().tokens().get(&TokenId(0x1_0002)).is_none());
     assert!(replica.state().tokens().get(&TokenId(0x1_0005)).is_some());
 }
+
+#[test]
+fn token_ids_are_written_with_16_hexadecimal_digits() {
+    assert_eq!(TokenId(0xad).to_string(), "00000000000000ad");
+    for id in [TokenId(0), TokenId(0xad), TokenId(u64::MAX)] {
+        assert_eq!(id.to_string().parse::<TokenId>().unwrap(), id);
+    }
+    for wrong in ["", "ad", "+0000000000000ad", "00000000000000ag", "000000000000000ad", "0x000000000000ad"] {
+        assert!(wrong.parse::<TokenId>().is_err(), "{wrong}");
+    }
+}
