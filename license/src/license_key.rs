@@ -235,7 +235,7 @@ pub struct Expected<'a> {
     pub current_fence: Fence,
     /// The installed binding's; 0 if there is none.
     pub current_binding_serial: Serial,
-    /// The installed licenses'.
+    /// The installed licenses'; 0 counts for a tenant without one.
     pub current_serials: &'a BTreeMap<TenantId, Serial>,
     /// The installation, once it has been activated.
     pub support_id: Option<&'a SupportId>,
@@ -361,12 +361,10 @@ impl VerifiedAnswer {
             return Err(AnswerRefusal::BindingSerialNotHigher { current, offered });
         }
         for license in self.licenses.iter().map(|license| &license.claims) {
-            match expected.current_serials.get(&license.tenant) {
-                Some(&current) if license.serial <= current => {
-                    let (tenant, offered) = (license.tenant.clone(), license.serial);
-                    return Err(AnswerRefusal::SerialNotHigher { tenant, current, offered });
-                }
-                _ => {}
+            let current = expected.current_serials.get(&license.tenant).copied().unwrap_or_default();
+            if license.serial <= current {
+                let (tenant, offered) = (license.tenant.clone(), license.serial);
+                return Err(AnswerRefusal::SerialNotHigher { tenant, current, offered });
             }
         }
         Ok(())

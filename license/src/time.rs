@@ -18,8 +18,8 @@ impl Timestamp {
     /// The Unix epoch: "never so far", where a time is needed.
     pub const ZERO: Timestamp = Timestamp(0);
 
-    /// Close to the end of the year 9999: the largest time that is written as RFC 3339 in every zone.
-    pub const MAX: Timestamp = Timestamp(253_402_207_200_999);
+    /// 9999-12-30: later times can not be written as RFC 3339 in every zone.
+    pub const MAX: Timestamp = Timestamp(253_402_128_000_000);
 
     /// The time `ms` milliseconds after the Unix epoch, held within `ZERO..=MAX`.
     pub const fn from_unix_ms(ms: i64) -> Self {

@@ -91,9 +91,9 @@ fn one_tick_forgets_16_tokens_at_most() {
 
 /// A cluster with as many tokens as it can have; every other one ends after a day.
 fn full() -> Replica {
-    let mut replica = Replica::with_nodes(1);
-    for id in 1..MOST_TOKENS {
-        // `init` has left one.
+    let mut replica = Replica::with_nodes(2);
+    // `init` has left one, and node 2 has used one.
+    for id in 2..MOST_TOKENS {
         let id = 0x1_0000 + id;
         replica.accept(create(id, sample::start().plus_days(if id % 2 == 0 { 1 } else { 90 })));
     }
@@ -105,7 +105,11 @@ fn tokens_are_bounded_and_those_that_are_over_make_room() {
     let mut replica = full();
     let new = |id: u64| create(id, sample::start().plus_days(90));
     assert_eq!(replica.run(new(1)), Err(Refusal::TooManyTokens(MOST_TOKENS)));
-    assert_eq!(replica.state().tokens().len() as u64, MOST_TOKENS, "no open token gives way");
+    assert_eq!(
+        replica.state().tokens().len() as u64,
+        MOST_TOKENS,
+        "no open token gives way, and no used one"
+    );
 
     replica.accept(revoke(TokenId(0x1_0003)));
     assert_eq!(replica.run(new(1)), Ok(Outcome::TokenCreated { token: TokenId(1) }), "as the refusal says");
