@@ -252,7 +252,7 @@ impl Node {
 
         let sockets = vec![listen.socket.clone(), listen.admin_socket.clone()];
         let node = Node { cluster, tracker, stop, sockets, _lock };
-        if let Err(error) = bootstrap(&node.cluster, &dir).await {
+        if let Err(error) = bootstrap(&node.cluster, &dir, &own).await {
             node.stop().await;
             return Err(error);
         }
@@ -281,10 +281,15 @@ impl Node {
 }
 
 /// Commits the cluster's first command, if `init` has left it here.
-async fn bootstrap(cluster: &Cluster, dir: &DataDir) -> Result<(), AppError> {
+async fn bootstrap(cluster: &Cluster, dir: &DataDir, own: &NodeFile) -> Result<(), AppError> {
     let Some(record) = dir.bootstrap()? else { return Ok(()) };
     let failed = |error: &dyn std::fmt::Display| AppError::Bootstrap(error.to_string());
     let command: Command = codec::decode(&record).map_err(|error| failed(&error))?;
+    match &command {
+        Command::InitCluster(init)
+            if init.first_node.id == own.node_id && init.cluster_id == own.cluster_id => {}
+        _ => return Err(failed(&"the file 'bootstrap' in the data directory belongs to another node")),
+    }
     cluster.begin().await?;
     match cluster.propose(command).await {
         Ok(answer) => match answer.result {

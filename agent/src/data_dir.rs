@@ -124,7 +124,7 @@ impl NodeFile {
 }
 
 /// A node's TLS files, PEM.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TlsFiles {
     /// The cluster's CA.
     pub ca_certificate: String,
@@ -337,7 +337,19 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError::Io`].
     pub fn remove_bootstrap(&self) -> Result<(), DataDirError> {
-        let path = self.path.join("bootstrap");
+        self.remove("bootstrap")
+    }
+
+    /// Removes a management key that does not belong here.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn remove_management_key(&self) -> Result<(), DataDirError> {
+        self.remove("keys/management")
+    }
+
+    fn remove(&self, name: &str) -> Result<(), DataDirError> {
+        let path = self.path.join(name);
         match fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DataDirError::Io { path, source }),
             _ => Ok(()),

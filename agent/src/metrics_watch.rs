@@ -13,9 +13,10 @@ pub async fn run(cluster: Arc<Cluster>, metrics: Arc<Metrics>, stop: Cancellatio
     let mut raft = cluster.raft_metrics();
     let mut leader = None;
     loop {
+        // Asked first: it looks at the same metrics, and two looks at once can stop Raft for ever.
+        metrics.server_has_leader.set(i64::from(cluster.live_leader().is_some()));
         {
             let now = raft.now();
-            metrics.server_has_leader.set(i64::from(cluster.live_leader().is_some()));
             metrics.server_is_leader.set(i64::from(now.current_leader == Some(cluster.node())));
             metrics.server_is_learner.set(i64::from(now.state.is_learner()));
             if now.current_leader.is_some() && now.current_leader != leader {

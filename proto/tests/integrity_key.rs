@@ -1,5 +1,7 @@
 //! The integrity key's published schema and the code that writes it are the same format.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::path::Path;
 
 use prost::Message;

@@ -26,8 +26,10 @@ use crate::{
     service::{Admission, Joiner, Signing},
 };
 
-/// An integrity key of a thousand nodes fits.
-const MAX_MESSAGE_BYTES: usize = 4 << 20;
+/// The largest integrity key, sealed, fits, and so do the licenses of many tenants.
+const MAX_MESSAGE_BYTES: usize = 1 << 20;
+/// What a Spooler Controller may say of itself.
+const MAX_REPORT_BYTES: usize = 4 << 10;
 
 /// Serves `ClusterService` for one node.
 pub struct ClusterApi {
@@ -140,13 +142,14 @@ impl ClusterService for ClusterApi {
     async fn propose(&self, request: Request<ProposeRequest>) -> Result<Response<ProposeResponse>, Status> {
         let caller = self.gate.node(&request)?;
         let ProposeRequest { command, request_id } = request.into_inner();
+        let bytes = command.len();
         let command: Command = codec::decode(&command).map_err(|error| invalid("command", error))?;
         let id = <[u8; 16]>::try_from(request_id.as_ref())
             .map_err(|_| invalid("request_id", "the request id is not 16 bytes long"))?;
         // A Spooler Controller speaks for itself alone.
         if caller.role != NodeRole::Management {
             match &command {
-                Command::ReportNode(report) if report.node == caller.node => {}
+                Command::ReportNode(report) if report.node == caller.node && bytes <= MAX_REPORT_BYTES => {}
                 other => {
                     return Err(Status::permission_denied(format!(
                         "a Spooler Controller can't propose {}",

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use openraft::{ChangeMembers, impls::EmptyNode};
+use openraft::{ChangeMembers, Instant as _, impls::EmptyNode};
 use quorate_license::{NodeId, NodeRole};
 use quorate_raft_store::Command;
 use quorate_raft_store::command::Tick;
@@ -96,7 +96,9 @@ fn next(cluster: &Cluster) -> Next {
         .filter(|node| node.role == NodeRole::Management && !voters.contains(&node.id))
         .filter(|node| {
             let matched = replication.get(&node.id).copied().flatten().map(|id| id.index());
+            let heartbeat = now.heartbeat.as_ref().and_then(|all| all.get(&node.id)).and_then(Option::as_ref);
             matched.is_some_and(|index| index + CAUGHT_UP >= end)
+                && heartbeat.is_some_and(|at| at.elapsed() < cluster.absent_after)
         })
         .map(|node| node.id)
         .collect();

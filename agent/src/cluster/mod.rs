@@ -201,9 +201,15 @@ impl Cluster {
                 None => replication
                     .iter()
                     .filter(|(id, _)| **id != self.node && voters.contains(id))
+                    // In a quiet group a dead voter is as far along as a living one.
+                    .filter(|(id, _)| {
+                        let heartbeat =
+                            now.heartbeat.as_ref().and_then(|all| all.get(id)).and_then(Option::as_ref);
+                        heartbeat.is_some_and(|at| at.elapsed() < self.absent_after)
+                    })
                     .max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index()))
                     .map(|(id, _)| *id)
-                    .ok_or("there is no other voter")?,
+                    .ok_or("no other voter is online")?,
             }
         };
         if to == self.node {

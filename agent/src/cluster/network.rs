@@ -32,8 +32,8 @@ use crate::{
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 type AppendResults<'s> = BoxStream<'s, Rpc<wire::AppendResult>>;
 
-/// The largest message that is taken: a full append of large entries.
-pub(super) const MAX_MESSAGE_BYTES: usize = 64 << 20;
+/// The largest message that is taken: an append of some large entries.
+pub(super) const MAX_MESSAGE_BYTES: usize = 16 << 20;
 const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
 const RETRY: Duration = Duration::from_millis(200);
 

@@ -14,7 +14,10 @@ use quorate_proto::node::v1::{
 };
 use quorate_raft_store::{codec, codec::CodecError, disk::SnapshotFile, wire};
 use tokio::time::Instant;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{
+    Request, Response, Status, Streaming,
+    service::{Interceptor, interceptor::InterceptedService},
+};
 
 use super::{Cluster, network::MAX_MESSAGE_BYTES};
 use crate::api::{NodeCaller, NodeGate};
@@ -27,10 +30,16 @@ pub struct RaftReceiver {
 
 impl RaftReceiver {
     /// The service, ready for a listener.
-    pub fn service(cluster: Arc<Cluster>, gate: NodeGate) -> RaftServiceServer<Self> {
-        RaftServiceServer::new(RaftReceiver { cluster, gate })
+    ///
+    /// Who calls is looked at before a message is read, and again by every call.
+    pub fn service(
+        cluster: Arc<Cluster>,
+        gate: NodeGate,
+    ) -> InterceptedService<RaftServiceServer<Self>, impl Interceptor + Clone> {
+        let service = RaftServiceServer::new(RaftReceiver { cluster, gate: gate.clone() })
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        InterceptedService::new(service, move |request: Request<()>| gate.node(&request).map(|_| request))
     }
 
     fn voter<T>(&self, request: &Request<T>) -> Result<NodeCaller, Status> {

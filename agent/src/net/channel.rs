@@ -3,11 +3,14 @@
 use std::{io, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
+use quorate_license::NodeId;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
+
+use crate::pki::PeerIdentity;
 
 /// How long TCP and TLS may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -22,6 +25,8 @@ pub struct ChannelOptions<F> {
     pub tls: Arc<ClientConfig>,
     /// The name that the server's certificate must have.
     pub server_name: ServerName<'static>,
+    /// The node that the certificate must have been issued to; none where any node will do.
+    pub node: Option<NodeId>,
 }
 
 /// A channel that connects when it is used, and again after a connection is lost.
@@ -53,5 +58,14 @@ where
     })?;
     let stream = TcpStream::connect(&address).await?;
     stream.set_nodelay(true)?;
-    TlsConnector::from(options.tls.clone()).connect(options.server_name.clone(), stream).await
+    let stream = TlsConnector::from(options.tls.clone()).connect(options.server_name.clone(), stream).await?;
+    if let Some(node) = options.node {
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let peer = certificate.and_then(|der| PeerIdentity::from_certificate(der));
+        if peer.is_none_or(|peer| peer.node != node) {
+            let reason = format!("the server at {address} is not node {node}");
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+        }
+    }
+    Ok(stream)
 }

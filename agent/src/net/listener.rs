@@ -29,6 +29,8 @@ use crate::pki::PeerIdentity;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection without a certificate may last.
+const STRANGER_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// After an accept that failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -55,6 +57,8 @@ pub enum PeerInfo {
 pub struct Limits {
     /// Connections at once; more wait.
     pub connections: usize,
+    /// Of these, TLS connections at once that show no certificate of the cluster.
+    pub strangers: usize,
     /// Requests at once on one HTTP/2 connection.
     pub streams: u32,
     /// Bytes of request headers.
@@ -63,7 +67,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { connections: 1024, streams: 512, header_bytes: 16 << 10 }
+        Limits { connections: 1024, strangers: 256, streams: 512, header_bytes: 16 << 10 }
     }
 }
 
@@ -93,6 +97,7 @@ impl Listener {
         let tracker = self.tracker.clone();
         tracker.spawn(async move {
             let connections = Arc::new(Semaphore::new(self.limits.connections));
+            let strangers = Arc::new(Semaphore::new(self.limits.strangers));
             let acceptor = tls.map(TlsAcceptor::from);
             loop {
                 let Some((stream, permit)) = self.accept(&connections, || listener.accept()).await else {
@@ -100,7 +105,7 @@ impl Listener {
                 };
                 let (stream, address): (TcpStream, SocketAddr) = stream;
                 let (router, limits, stop) = (self.router.clone(), self.limits, self.stop.clone());
-                let (acceptor, name) = (acceptor.clone(), self.name);
+                let (acceptor, name, strangers) = (acceptor.clone(), self.name, strangers.clone());
                 self.tracker.spawn(async move {
                     let _permit = permit;
                     if let Err(error) = stream.set_nodelay(true) {
@@ -116,8 +121,25 @@ impl Listener {
                             let certificate =
                                 stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
                             let identity = certificate.and_then(|der| PeerIdentity::from_certificate(der));
+                            // Who shows no certificate never takes a member's place.
+                            let _stranger = match identity {
+                                Some(_) => None,
+                                None => match strangers.try_acquire_owned() {
+                                    Ok(permit) => Some(permit),
+                                    Err(_) => {
+                                        tracing::info!(listener = name, %address, "too many connections");
+                                        return;
+                                    }
+                                },
+                            };
                             let peer = PeerInfo::Tcp { address, identity };
-                            serve_connection(stream, router, peer, limits, stop).await;
+                            let served = serve_connection(stream, router, peer, limits, stop);
+                            if identity.is_some() {
+                                served.await;
+                            } else {
+                                // A connection that is kept for ever would keep others out.
+                                let _ = timeout(STRANGER_TIMEOUT, served).await;
+                            }
                         }
                         Ok(Err(error)) => {
                             tracing::info!(listener = name, %address, %error, "TLS handshake failed");

@@ -53,6 +53,7 @@ impl Peers {
             address: move || views.current().state.nodes().get(&node).map(|node| node.addresses.raft.clone()),
             tls: self.tls.client.clone(),
             server_name: self.tls.server_name(node)?,
+            node: Some(node),
         });
         channels.insert((node, purpose), channel.clone());
         Ok(channel)

@@ -7,10 +7,13 @@
 use std::fmt;
 
 use quorate_license::{ClusterId, NodeId, NodeRole};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use x509_parser::{
     extensions::GeneralName,
     prelude::{FromDer, X509Certificate},
 };
+
+use super::PkiError;
 
 /// Who a node certificate was issued to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,16 @@ impl PeerIdentity {
             GeneralName::URI(uri) => Self::from_uri(uri),
             _ => None,
         })
+    }
+
+    /// Reads the identity from a PEM certificate.
+    ///
+    /// # Errors
+    /// [`PkiError::Pem`] if the text is no certificate.
+    pub fn from_pem(pem: &str) -> Result<Option<Self>, PkiError> {
+        let der = CertificateDer::from_pem_slice(pem.as_bytes())
+            .map_err(|error| PkiError::Pem { what: "node certificate", reason: error.to_string() })?;
+        Ok(Self::from_certificate(&der))
     }
 
     fn from_uri(uri: &str) -> Option<Self> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quorate_license::{ClusterId, NodeId};
+use quorate_license::{ClusterId, NodeId, NodeRole};
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
     client::{
@@ -15,7 +15,7 @@ use rustls::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{PkiError, internal_name};
+use super::{PeerIdentity, PkiError, internal_name};
 use crate::data_dir::TlsFiles;
 
 /// Makes the one crypto provider of this project the process's default, for libraries that look for
@@ -164,8 +164,8 @@ pub fn pinned_client(ca_fingerprint: [u8; 32]) -> Result<Arc<ClientConfig>, PkiE
     Ok(Arc::new(with_client_alpn(config)))
 }
 
-/// Accepts a server whose certificate was issued by the CA with this hash, which must be in the
-/// presented chain. Names don't matter: the CA issues to nodes of one cluster only.
+/// Accepts a Management Server whose certificate was issued by the CA with this hash, which must be in
+/// the presented chain. Names don't matter: the CA issues to nodes of one cluster only.
 #[derive(Debug)]
 struct PinnedCa {
     ca_fingerprint: [u8; 32],
@@ -195,6 +195,10 @@ impl ServerCertVerifier for PinnedCa {
         let algorithms = self.provider.signature_verification_algorithms.all;
         let certificate = ParsedCertificate::try_from(end_entity)?;
         verify_server_cert_signed_by_trust_anchor(&certificate, &roots, intermediates, now, algorithms)?;
+        // A Spooler Controller can't admit nodes, and must not see a token.
+        if PeerIdentity::from_certificate(end_entity).is_none_or(|peer| peer.role != NodeRole::Management) {
+            return Err(Error::General("the server is not a Management Server".to_owned()));
+        }
         Ok(ServerCertVerified::assertion())
     }
 

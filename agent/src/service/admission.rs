@@ -7,11 +7,12 @@ use quorate_license::{
     SignatureDomain,
 };
 use quorate_raft_store::{
-    Command, Outcome,
+    Command, Outcome, Refusal,
     command::AdmitNode,
     seal::{ManagementKey, Purpose},
     state::{Addresses, HostReport, TokenPurpose},
 };
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -51,6 +52,40 @@ pub struct Joiner {
     pub certificate_request: String,
     /// By its identity key, over the certificate request.
     pub signature: NodeSignature,
+}
+
+impl Joiner {
+    /// Checks what goes into the replicated state and into the certificate.
+    fn check(&self) -> Result<(), ApiError> {
+        let texts = [
+            ("agent version", &self.agent_version, 64),
+            ("operating system", &self.host.os, 128),
+            ("kernel", &self.host.kernel, 128),
+            ("node-to-node address", &self.addresses.raft, 262),
+            ("management address", &self.addresses.http, 262),
+            ("certificate request", &self.certificate_request, 8192),
+        ];
+        let hardware = self.host.hardware.iter().map(|text| ("hardware hash", text, 128));
+        for (what, text, most) in texts.into_iter().chain(hardware) {
+            if text.len() > most {
+                return Err(malformed(what, &format!("it is longer than {most} bytes")));
+            }
+        }
+        // The names by which nodes know each other are the cluster's to give.
+        match setup::hosts_of(&self.addresses).iter().find(|host| host.ends_with("quorate.internal")) {
+            Some(host) => Err(malformed("addresses", &format!("the name {host} is reserved"))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn malformed(what: &str, reason: &dyn std::fmt::Display) -> ApiError {
+    ApiError::new(
+        ErrorKind::Invalid,
+        "join_request_malformed",
+        format!("the joiner's {what} can't be used: {reason}"),
+        "correct the joiner's configuration and run `quorate join` again",
+    )
 }
 
 /// What an admitted node gets.
@@ -109,11 +144,25 @@ impl Admission {
                     "run `quorate join` again",
                 )
             })?;
-        let role = match joiner.role {
-            Some(role) => role,
-            None => self.token_role(&token).await?,
+        // Nothing is written to the log for somebody who has no token.
+        let token_role = self.token_role(&token).await?;
+        let role = joiner.role.unwrap_or(token_role);
+        joiner.check()?;
+        let authority = self.authority(management_key)?;
+        let subject = |node, hosts| CertificateSubject {
+            identity: PeerIdentity {
+                cluster_id: self.own.cluster_id,
+                epoch_number: self.own.epoch.number,
+                role,
+                node,
+            },
+            hosts,
         };
-        let hosts = setup::hosts_of(&joiner.addresses);
+        // Tried before the token is used up: a request or a host name that no certificate can have.
+        let trial = subject(NodeId::default(), setup::hosts_of(&joiner.addresses));
+        authority
+            .issue(&joiner.certificate_request, &trial, clock::now())
+            .map_err(|error| malformed("certificate request or the addresses", &error))?;
         let command = Command::AdmitNode(AdmitNode {
             token: token.id,
             secret_hash: secret_hash(&token.secret),
@@ -133,16 +182,10 @@ impl Admission {
         };
         tracing::info!(%node, name = %joiner.name, %role, "a node was admitted");
 
-        let authority = self.authority(management_key)?;
-        let subject = CertificateSubject {
-            identity: PeerIdentity {
-                cluster_id: self.own.cluster_id,
-                epoch_number: self.own.epoch.number,
-                role,
-                node,
-            },
-            hosts,
-        };
+        // The addresses that were admitted, not those of a repeat.
+        let view = self.cluster.view();
+        let admitted = view.state.nodes().get(&node).ok_or(Refusal::NodeUnknown(node))?;
+        let subject = subject(node, setup::hosts_of(&admitted.addresses));
         let certificate = authority.issue(&joiner.certificate_request, &subject, clock::now())?;
         Ok(Admitted {
             cluster_id: self.own.cluster_id,
@@ -155,25 +198,25 @@ impl Admission {
         })
     }
 
-    /// The role that a token is for. A token that was made a moment ago may not be here yet. What is
-    /// wrong with the token is said by the log's own check.
+    /// The role that a token is for, if the joiner was given it. A token that was made a moment ago may
+    /// not be here yet. Whether it still counts is said by the log's own check.
     async fn token_role(&self, token: &JoinToken) -> Result<NodeRole, ApiError> {
         let mut applied = self.cluster.views().subscribe();
         let known = || self.cluster.view().state.tokens().get(&token.id).is_some();
         let _ = tokio::time::timeout(TOKEN_DEADLINE, applied.wait_for(|_| known())).await;
         let view = self.cluster.view();
-        match view.state.tokens().get(&token.id).map(|token| &token.purpose) {
+        let shown = secret_hash(&token.secret);
+        let known = view.state.tokens().get(&token.id);
+        match known.filter(|known| bool::from(known.secret_hash.ct_eq(&shown))).map(|known| &known.purpose) {
             Some(TokenPurpose::Join { role, .. }) => Ok(*role),
-            Some(TokenPurpose::Admin { .. }) => {
-                Err(quorate_raft_store::Refusal::TokenNotForJoin(token.id).into())
-            }
-            None => Err(quorate_raft_store::Refusal::TokenUnknown.into()),
+            Some(TokenPurpose::Admin { .. }) => Err(Refusal::TokenNotForJoin(token.id).into()),
+            None => Err(Refusal::TokenUnknown.into()),
         }
     }
 
     fn authority(&self, management_key: &ManagementKey) -> Result<Authority, ApiError> {
         let view = self.cluster.view();
-        let cluster = view.state.cluster().ok_or(quorate_raft_store::Refusal::NotInitialized)?;
+        let cluster = view.state.cluster().ok_or(Refusal::NotInitialized)?;
         let key =
             management_key.open(Purpose::CaKey, &cluster.sealed_ca_key).map_err(|error| internal(&error))?;
         let key = String::from_utf8(key.to_vec()).map_err(|error| internal(&error))?;

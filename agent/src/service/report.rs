@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{cluster::Cluster, host::BuildWatcher};
 
+/// Between two reports, at least.
+const AFTER_REPORT: Duration = Duration::from_secs(1);
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(15);
 
@@ -53,7 +55,8 @@ pub async fn report_node(
             Some(Ok(answer)) => {
                 retry = RETRY_MIN;
                 match answer.result {
-                    Ok(_) => None,
+                    // Two copies of one node would otherwise answer each other's reports for ever.
+                    Ok(_) => Some(AFTER_REPORT),
                     Err(refusal) => {
                         tracing::error!(code = refusal.code(), "this node's report was refused: {refusal}");
                         Some(RETRY_MAX)

@@ -55,6 +55,7 @@ pub fn init(config: &Config, options: InitOptions) -> Result<InitReport, SetupEr
     let computer_id = host::computer_id(&config.identity)?;
     dir.create()?;
     let _lock = dir.lock()?;
+    dir.check_unprepared()?;
 
     let now = clock::now();
     let cluster_id = ClusterId(random()?);

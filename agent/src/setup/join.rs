@@ -20,7 +20,7 @@ use crate::{
     data_dir::{DataDir, NodeFile, TlsFiles},
     host,
     net::{ChannelOptions, tls_channel},
-    pki::{JoinToken, NodeTlsKey, pinned_client},
+    pki::{JoinToken, NodeTlsKey, PeerIdentity, ca_fingerprint, pinned_client},
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -58,6 +58,7 @@ pub async fn join(config: &Config, options: JoinOptions) -> Result<JoinReport, S
     let computer_id = host::computer_id(&config.identity)?;
     dir.create()?;
     let _lock = dir.lock()?;
+    dir.check_unprepared()?;
 
     let node_key = match dir.node_key_if_any()? {
         Some(key) => key,
@@ -94,7 +95,7 @@ pub async fn join(config: &Config, options: JoinOptions) -> Result<JoinReport, S
     };
     let tls = pinned_client(token.ca_fingerprint)?;
     let response = ask(&options.servers, tls, request).await?;
-    prepare(config, &dir, response, tls_key)
+    prepare(config, &dir, response, tls_key, &token)
 }
 
 /// Asks one server after the other. A refusal is final, a server that can't be reached is not.
@@ -112,6 +113,7 @@ async fn ask(
             // Not looked at: the token pins the CA, and the CA issues to this cluster's nodes only.
             server_name: ServerName::try_from("join.quorate.internal")
                 .map_err(|error| SetupError::Answer(error.to_string()))?,
+            node: None,
         });
         let mut client = ClusterServiceClient::new(channel);
         match tokio::time::timeout(DEADLINE, client.join(request.clone())).await {
@@ -145,6 +147,7 @@ fn prepare(
     dir: &DataDir,
     response: JoinResponse,
     tls_key: NodeTlsKey,
+    token: &JoinToken,
 ) -> Result<JoinReport, SetupError> {
     let answer = |what: &str| SetupError::Answer(format!("it names no valid {what}"));
     let cluster_id: ClusterId = response.cluster_id.parse().map_err(|_| answer("cluster"))?;
@@ -152,6 +155,16 @@ fn prepare(
     let role: NodeRole = response.role.parse().map_err(|_| answer("role"))?;
     let epoch = Epoch { number: response.epoch_number, id: epoch_id };
     let node_id = NodeId(response.node_id);
+    if ca_fingerprint(&response.ca_certificate)? != token.ca_fingerprint {
+        return Err(SetupError::Answer("it holds another CA than the token names".to_owned()));
+    }
+    let expected = PeerIdentity { cluster_id, epoch_number: epoch.number, role, node: node_id };
+    if PeerIdentity::from_pem(&response.certificate)? != Some(expected) {
+        return Err(SetupError::Answer("its certificate is not this node's".to_owned()));
+    }
+    // What an `init` that was broken off may have left here.
+    dir.remove_bootstrap()?;
+    dir.remove_management_key()?;
     if !response.management_key.is_empty() {
         let bytes =
             <[u8; 32]>::try_from(response.management_key.as_ref()).map_err(|_| answer("management key"))?;

@@ -2,8 +2,9 @@
 //!
 //! **raft-io** takes vote, append, truncate and purge in order. It writes all that waits as one
 //! batch, syncs the write-ahead log once for all of it (group commit), then completes the callbacks
-//! in order. **raft-apply** writes what applied entries changed, without a sync: it lands in the
-//! same write-ahead log behind the entries, so what a crash leaves is a consistent prefix.
+//! in order. **raft-apply** writes what applied entries changed, without a sync. A quorum may have
+//! an entry before this node has written it, so a crash can leave a state that is ahead of the log:
+//! openraft finds that at start and drops the log up to there.
 //!
 //! A write or sync that fails is final: the thread never tries again, every request from then on
 //! fails with the first reason, openraft stops, and the node stops with it. What a failed sync left

@@ -123,7 +123,8 @@ impl LogCache {
     }
 }
 
-fn payload_bytes(entry: &Entry) -> usize {
+/// Bytes of an entry's payload, about.
+pub(super) fn payload_bytes(entry: &Entry) -> usize {
     match &entry.payload {
         EntryPayload::Normal(proposal) => proposal.0.len(),
         EntryPayload::Blank | EntryPayload::Membership(_) => 64,

@@ -13,13 +13,16 @@ use tokio::sync::oneshot;
 use super::{
     db::{Db, Family, meta_key},
     io::{IoThreads, RaftOp, finished, log_key},
-    log_cache::LogCache,
+    log_cache::{LogCache, payload_bytes},
 };
 use crate::{
     codec,
     raft_types::{Entry, IoFlushed, LogId, LogState, TypeConfig, Vote},
     records::{EntryRecord, LogIdRecord, VoteRecord},
 };
+
+/// Entries of about this many bytes are sent to a follower at once.
+const MAX_APPEND_BYTES: usize = 4 << 20;
 
 /// The log and the vote of one node.
 #[derive(Clone)]
@@ -162,6 +165,19 @@ impl RaftLogReader<TypeConfig> for LogReader {
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
         Ok(*self.shared.vote())
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+        let mut entries = self.shared.read(start, end).await?;
+        let mut bytes = 0;
+        let fitting = entries.iter().take_while(|entry| {
+            bytes += payload_bytes(entry);
+            bytes <= MAX_APPEND_BYTES
+        });
+        // At least one: an entry is never larger than what the network takes.
+        let keep = fitting.count().max(1);
+        entries.truncate(keep);
+        Ok(entries)
     }
 }
 

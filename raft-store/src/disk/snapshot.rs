@@ -97,10 +97,16 @@ impl SnapshotFolder {
         let (term, index) =
             snapshot.meta().last_log_id.map_or((0, 0), |id| (id.committed_leader_id().term, id.index()));
         let path = self.path.join(format!("{index:020}-{term}.{SUFFIX}"));
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that was installed while this one was built covers more: it stays.
+        if let Some(newer) = current.as_ref().filter(|it| it.meta().last_log_id > snapshot.meta().last_log_id)
+        {
+            fs::remove_file(snapshot.path())?;
+            return Ok(newer.clone());
+        }
         fs::rename(snapshot.path(), &path)?;
         fs::File::open(&self.path)?.sync_all()?;
         let snapshot = SnapshotFile::open(&path).map_err(io::Error::other)?;
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = current.replace(snapshot.clone())
             && before.path() != path
         {

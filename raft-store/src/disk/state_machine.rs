@@ -208,6 +208,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         .await
         .map_err(io::Error::other)??;
 
+        // First: after a crash in between, openraft installs the newer snapshot again, while a newer
+        // state with an older snapshot could never be sent to a follower.
+        self.snapshots.adopt(snapshot).await?;
         self.applier = Applier::resume(state, digest);
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
@@ -215,7 +218,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         // The log behind a snapshot is gone, so nothing could repeat what is not synced.
         self.threads.apply(batch, true).await?;
         self.publish();
-        self.snapshots.adopt(snapshot).await
+        Ok(())
     }
 
     async fn get_current_snapshot(
