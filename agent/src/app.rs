@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use quorate_license::{ComputerId, NodeRole, TrustRoots};
+use quorate_license::{ComputerId, NodeName, NodeRole, TrustRoots};
 use quorate_raft_store::{
     Command, Refusal, codec,
     disk::{OpenError, Store, StoreOptions},
@@ -54,6 +54,19 @@ pub enum AppError {
     /// Certificates can't be used.
     #[error(transparent)]
     Pki(#[from] PkiError),
+    /// The data directory is that of a node on another computer.
+    #[error(
+        "the data directory belongs to node {name} on the computer {registered}; this is the computer {found}. \
+         Nothing was changed"
+    )]
+    OtherComputer {
+        /// The node.
+        name: NodeName,
+        /// Its computer ID in the cluster.
+        registered: ComputerId,
+        /// This host's computer ID.
+        found: ComputerId,
+    },
     /// The store can't be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -84,6 +97,13 @@ pub enum AppError {
     Broken(#[from] tokio::task::JoinError),
 }
 
+/// What the administrator says at the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ServeOptions {
+    /// This host's computer ID has changed, and the node is the same: report the new one.
+    pub accept_computer_id: bool,
+}
+
 /// What is read from disk and host before anything runs.
 struct Prepared {
     dir: DataDir,
@@ -96,7 +116,7 @@ struct Prepared {
 }
 
 /// Reads what a node needs from its data directory and host. Blocks on the disk.
-fn prepare(config: &Config, metrics: &Metrics) -> Result<Prepared, AppError> {
+fn prepare(config: &Config, options: ServeOptions, metrics: &Metrics) -> Result<Prepared, AppError> {
     let dir = DataDir::new(&config.node.data_dir);
     let own = Arc::new(dir.prepared_for(&config.node.name)?);
     let lock = dir.lock()?;
@@ -106,6 +126,13 @@ fn prepare(config: &Config, metrics: &Metrics) -> Result<Prepared, AppError> {
         marker: own.store_marker(),
         metrics: metrics.store.clone(),
     })?;
+    if let Some(row) = store.views.current().state.nodes().get(&own.node_id)
+        && row.computer_id != computer_id
+        && !options.accept_computer_id
+    {
+        let (registered, name) = (row.computer_id, own.name.clone());
+        return Err(AppError::OtherComputer { name, registered, found: computer_id });
+    }
     let start_counter = dir.count_start()?;
     let host_report = host::host_report();
     Ok(Prepared { dir, own, computer_id, host_report, start_counter, store, _lock: lock })
@@ -115,13 +142,13 @@ fn prepare(config: &Config, metrics: &Metrics) -> Result<Prepared, AppError> {
 ///
 /// # Errors
 /// [`AppError`], if it can't start or stops by itself.
-pub async fn run(config: Config) -> Result<(), AppError> {
+pub async fn run(config: Config, options: ServeOptions) -> Result<(), AppError> {
     failpoint::arm();
     install_crypto_provider();
     let metrics = Arc::new(Metrics::new()?);
     let prepared = {
         let (config, metrics) = (config.clone(), metrics.clone());
-        tokio::task::spawn_blocking(move || prepare(&config, &metrics)).await??
+        tokio::task::spawn_blocking(move || prepare(&config, options, &metrics)).await??
     };
     let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{cluster::Cluster, metrics::Metrics};
+use crate::{
+    cluster::{Cluster, Presence},
+    metrics::Metrics,
+};
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -12,9 +15,14 @@ const EVERY: Duration = Duration::from_secs(1);
 pub async fn run(cluster: Arc<Cluster>, metrics: Arc<Metrics>, stop: CancellationToken) {
     let mut raft = cluster.raft_metrics();
     let mut leader = None;
+    let mut known_presence = None;
     loop {
         // Asked first: it looks at the same metrics, and two looks at once can stop Raft for ever.
-        metrics.server_has_leader.set(i64::from(cluster.live_leader().is_some()));
+        let has_leader = cluster.live_leader().is_some();
+        if metrics.server_has_leader.get() != i64::from(has_leader) && !has_leader {
+            tracing::warn!("no leader is heard from; changes are refused, what is licensed stays licensed");
+        }
+        metrics.server_has_leader.set(i64::from(has_leader));
         {
             let now = raft.now();
             metrics.server_is_leader.set(i64::from(now.current_leader == Some(cluster.node())));
@@ -24,6 +32,7 @@ pub async fn run(cluster: Arc<Cluster>, metrics: Arc<Metrics>, stop: Cancellatio
                     metrics.leader_changes_seen.inc();
                 }
                 leader = now.current_leader;
+                tracing::info!(leader = ?leader.map(|id| id.0), term = now.current_term, "the cluster has a leader");
             }
             let committed = now.cluster_committed.as_ref().map_or(0, |id| id.index());
             Metrics::advance(&metrics.proposals_committed, committed);
@@ -32,8 +41,11 @@ pub async fn run(cluster: Arc<Cluster>, metrics: Arc<Metrics>, stop: Cancellatio
             let members = now.membership_config.nodes().count();
             metrics.known_peers.set(members.saturating_sub(1) as i64);
         }
-        let present = cluster.own_presence().map_or(0, |online| online.values().filter(|up| **up).count());
-        metrics.active_peers.set(present.saturating_sub(1) as i64);
+        let presence = cluster.own_presence();
+        let online = presence.as_ref().map_or(0, |nodes| nodes.values().filter(|up| **up).count());
+        metrics.active_peers.set(online.saturating_sub(1) as i64);
+        tell_changes(&cluster, known_presence.as_ref(), presence.as_ref());
+        known_presence = presence;
         tokio::select! {
             () = stop.cancelled() => return,
             changed = raft.changed() => {
@@ -47,6 +59,22 @@ pub async fn run(cluster: Arc<Cluster>, metrics: Arc<Metrics>, stop: Cancellatio
                 }
             }
             () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+/// Logs who came and who went, as the leader sees it.
+fn tell_changes(cluster: &Cluster, before: Option<&Presence>, now: Option<&Presence>) {
+    let (Some(before), Some(now)) = (before, now) else { return };
+    for (id, online) in now {
+        if before.get(id).is_some_and(|was| was != online) {
+            let view = cluster.view();
+            let name = view.state.nodes().get(id).map(|node| node.name.to_string()).unwrap_or_default();
+            if *online {
+                tracing::info!(node = %id, name, "a node is back");
+            } else {
+                tracing::warn!(node = %id, name, "a node does not answer");
+            }
         }
     }
 }

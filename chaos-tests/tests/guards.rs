@@ -112,12 +112,15 @@ fn a_follower_takes_the_request_and_the_first_license_node_leads_it() {
     let asked: Vec<u64> = (0..3).map(|node| portal_requests(&stage, node).unwrap()).collect();
     assert!(asked[0] > 0 && asked[1..].iter().all(|count| *count == 0), "{asked:?}");
 
-    // Once more: refused with what there is, and the second key stays unused.
-    let spare = stage.portal.order().unwrap();
-    let (code, words) = refusal(stage.cluster.try_activate(0, &spare.activation_key).unwrap());
+    // The same key once more: refused with what there is. A further order's key adds to the installation.
+    let (code, words) = refusal(stage.cluster.try_activate(0, &key).unwrap());
     assert_eq!(code, "already_activated");
     assert!(words.contains(&activated.support_id), "{words}");
     assert_eq!(stage.portal.activations().unwrap().len(), 1);
+    let spare = stage.portal.order().unwrap();
+    let further = stage.cluster.activate(1, &spare.activation_key).unwrap();
+    assert_eq!((further.support_id, further.serial), (activated.support_id, activated.serial + 1));
+    stage.cluster.wait_for_serial(further.serial).unwrap();
 }
 
 #[test]

@@ -141,7 +141,7 @@ pub enum Refusal {
         first: NodeId,
     },
     /// Fewer nodes than the policy expects.
-    #[error("{present} nodes have joined, {expected} are expected")]
+    #[error("fewer nodes have joined than expected: {present} of {expected}")]
     FewerNodesThanExpected {
         /// How many are in scope.
         present: u32,

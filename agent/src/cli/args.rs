@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use super::{
     cluster::ClusterCommand, completion::CompletionArgs, config::ConfigCommand, debug::DebugCommand,
     init::InitArgs, join::JoinArgs, license::LicenseCommand, node::NodeCommand, output::Format,
-    token::TokenCommand,
+    serve::ServeArgs, token::TokenCommand,
 };
 
 /// Where a node's configuration is if nothing else is said.
@@ -76,7 +76,7 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the node until it is stopped.
-    Serve,
+    Serve(ServeArgs),
     /// Prepare this host as the first node of a new cluster.
     Init(InitArgs),
     /// Prepare this host as a further node of a cluster.

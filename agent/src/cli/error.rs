@@ -332,6 +332,9 @@ impl CliError {
                     .to_owned()
             }
             CliError::Store(_) => "Stop the node first; only a stopped node's store can be opened.".to_owned(),
+            CliError::App(AppError::OtherComputer { .. }) => {
+                "Never start a copy: join this host as a node of its own. If it is the same node and its machine id was set up anew, run `quorate serve --accept-computer-id` once.".to_owned()
+            }
             CliError::App(AppError::Listen { .. }) => {
                 "Look what else listens there, or change the address in section [listen] of the configuration."
                     .to_owned()
@@ -353,6 +356,7 @@ const fn app_code(error: &AppError) -> &'static str {
         AppError::DataDir(DataDirError::Unprepared(_)) => "not_prepared",
         AppError::DataDir(DataDirError::Prepared { .. }) => "already_prepared",
         AppError::DataDir(DataDirError::OtherNode { .. }) => "other_node",
+        AppError::OtherComputer { .. } => "other_computer",
         AppError::DataDir(DataDirError::InUse(_)) => "data_dir_in_use",
         AppError::DataDir(DataDirError::Damaged { .. }) => "data_dir_damaged",
         AppError::DataDir(DataDirError::NewerFormat { .. }) => "newer_format",

@@ -72,7 +72,7 @@ pub fn run() -> Exit {
 
 fn dispatch(context: &Context, command: Command) -> Result<Exit, CliError> {
     match command {
-        Command::Serve => serve::run(context),
+        Command::Serve(args) => serve::run(context, &args),
         Command::Init(args) => init::run(context, &args),
         Command::Join(args) => block_on(join::run(context, args)),
         Command::Status => block_on(status::run(context)),

@@ -6,7 +6,7 @@
 use std::{error::Error as _, io, time::Duration};
 
 use openraft::errors::{ClientWriteError, RaftError};
-use quorate_license::NodeId;
+use quorate_license::{NodeId, NodeRole};
 use quorate_proto::node::v1::{ProposeRequest, cluster_service_client::ClusterServiceClient};
 use quorate_raft_store::{Answer, Command, Proposal, RequestId, codec};
 use tokio::time::Instant;
@@ -112,6 +112,7 @@ impl Cluster {
         let deadline = Instant::now() + DEADLINE;
         let mut pause = PAUSE_MIN;
         let mut hint = None;
+        let mut round = 0;
         // What the last attempt met that a leader may have taken up.
         let mut unknown = None;
         loop {
@@ -132,7 +133,23 @@ impl Cluster {
                     }
                     Attempt::Again { leader, unknown: met } => (hint, unknown) = (leader, met.or(unknown)),
                 },
-                None => {}
+                // Nobody is heard from: another Management Server may know who leads, above all if this
+                // node's address has changed and the leader looks for it at the old one.
+                None => {
+                    if let Some(server) = self.other_server(round) {
+                        match self.propose_at(server, request, &command).await? {
+                            Attempt::Answered(answer) => {
+                                self.catch_up(answer.revision.index, deadline).await;
+                                return Ok(*answer);
+                            }
+                            Attempt::Again { leader, unknown: met } => {
+                                (hint, unknown) =
+                                    (leader.filter(|leader| *leader != self.node), met.or(unknown));
+                            }
+                        }
+                    }
+                    round += 1;
+                }
             }
             if Instant::now() + pause >= deadline {
                 return Err(match unknown {
@@ -143,6 +160,18 @@ impl Cluster {
             self.wait_for_leader(pause, hint).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// The other Management Servers, one after the other.
+    fn other_server(&self, round: usize) -> Option<NodeId> {
+        let view = self.view();
+        let others = view
+            .state
+            .nodes()
+            .values()
+            .filter(|node| node.role == NodeRole::Management && node.id != self.node);
+        let others: Vec<NodeId> = others.map(|node| node.id).collect();
+        others.get(round % others.len().max(1)).copied()
     }
 
     /// Waits until this node has applied what the leader has, so that whoever made a change finds it

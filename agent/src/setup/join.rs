@@ -3,7 +3,7 @@
 //! The server's CA is checked against the token before anything is sent. The node key is kept over
 //! a repeat, so a `join` that was broken off can be run again and gets the same answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use quorate_license::{ClusterId, Epoch, EpochId, NodeId, NodeKey, NodeRole, SignatureDomain};
 use quorate_proto::node::v1::{JoinRequest, JoinResponse, cluster_service_client::ClusterServiceClient};
@@ -118,6 +118,13 @@ async fn ask(
         let mut client = ClusterServiceClient::new(channel);
         match tokio::time::timeout(DEADLINE, client.join(request.clone())).await {
             Ok(Ok(response)) => return Ok(response.into_inner()),
+            Ok(Err(status)) if untrusted(&status) => {
+                return Err(SetupError::Refused {
+                    code: "ca_mismatch".to_owned(),
+                    message: format!("{server} is refused: {}", root_cause(&status)),
+                    hint: "check the address; the token names the cluster that it belongs to".to_owned(),
+                });
+            }
             Ok(Err(status)) => match refusal(&status) {
                 Some(refusal) => return Err(refusal),
                 None => failures.push(format!("{server}: {}", root_cause(&status))),
@@ -131,6 +138,18 @@ async fn ask(
 fn refusal(status: &Status) -> Option<SetupError> {
     let parts = status_parts(status)?;
     Some(SetupError::Refused { code: parts.code, message: status.message().to_owned(), hint: parts.hint })
+}
+
+/// Whether the server showed a certificate that is not to be trusted. Nothing was sent to it.
+fn untrusted(status: &Status) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = status.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// What is at the bottom of a transport error: "connection refused", not "transport error".

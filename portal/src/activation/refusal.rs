@@ -3,8 +3,8 @@
 //! The codes are part of the protocol (PROTOCOL.md, "Refusals"): they are never renamed.
 
 use quorate_license::{
-    ActivationKind, Fence, IntegrityKey, IntegrityKeyError, IntegrityKeyRefusal, NodeId, OrderId, SupportId,
-    Timestamp,
+    ActivationKind, ComputerId, Fence, IntegrityKey, IntegrityKeyError, IntegrityKeyRefusal, NodeId, OrderId,
+    SupportId, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -83,6 +83,33 @@ pub enum Refusal {
         /// Its installation.
         support_id: SupportId,
     },
+    /// A further order needs an installation.
+    #[error("this cluster was not activated yet")]
+    NotActivated,
+    /// A further order comes from the computer that the installation is bound to.
+    #[error(
+        "the installation {support_id} is bound to another computer than the first license node's, node {node}"
+    )]
+    FirstLicenseNodeChanged {
+        /// The installation.
+        support_id: SupportId,
+        /// The request's first license node.
+        node: NodeId,
+    },
+    /// Bound computers are missing in the request.
+    #[error("{} of the bound computers are missing in the request: {}", computer_ids.len(), list(computer_ids))]
+    BoundNodesMissing {
+        /// Their computer IDs.
+        computer_ids: Vec<ComputerId>,
+    },
+    /// Fewer than a majority of the bound Management Servers have the node key that was pinned.
+    #[error("{known} of {pinned} bound Management Servers have the node key that they were activated with")]
+    NodeKeysChanged {
+        /// How many have it.
+        known: usize,
+        /// How many are bound.
+        pinned: usize,
+    },
     /// The cluster has not installed what the portal issued last, or is a copy that was left behind.
     #[error("this cluster shows the fence {shown}, but the portal has {current}")]
     FenceMismatch {
@@ -112,6 +139,10 @@ impl Refusal {
             Refusal::OrderRevoked { .. } => "order_revoked",
             Refusal::OrderExpired { .. } => "order_expired",
             Refusal::AlreadyActivated { .. } => "already_activated",
+            Refusal::NotActivated => "not_activated",
+            Refusal::FirstLicenseNodeChanged { .. } => "first_license_node_changed",
+            Refusal::BoundNodesMissing { .. } => "bound_nodes_missing",
+            Refusal::NodeKeysChanged { .. } => "node_keys_changed",
             Refusal::FenceMismatch { .. } => "fence_mismatch",
         }
     }
@@ -143,6 +174,16 @@ impl Refusal {
                 "If its license is installed, nothing is to be done. If it is lost, or this is a further order, \
                  ask the vendor, naming the Support ID."
             }
+            Refusal::NotActivated => {
+                "Activate the cluster first, with the activation key of its first order."
+            }
+            Refusal::FirstLicenseNodeChanged { .. } => {
+                "Use the activation key on the first license node that the installation was activated with."
+            }
+            Refusal::BoundNodesMissing { .. } => {
+                "Bring these nodes online and begin again; a node that never comes back is replaced by a transfer."
+            }
+            Refusal::NodeKeysChanged { .. } => "Ask the vendor, naming the Support ID.",
             Refusal::FenceMismatch { .. } => {
                 "The cluster is a copy or was restored, or never installed its last license key. Ask the vendor, \
                  naming the Support ID."
@@ -173,9 +214,20 @@ impl Refusal {
             }
             Refusal::Unreadable(error) => unreadable_details(error),
             Refusal::Unverified(refusal) => unverified_details(refusal),
-            Refusal::IdempotencyKeyMissing | Refusal::ActivationKeyMissing => json!({}),
+            Refusal::FirstLicenseNodeChanged { support_id, node } => {
+                json!({ "support_id": support_id, "node": node })
+            }
+            Refusal::BoundNodesMissing { computer_ids } => json!({ "computer_ids": computer_ids }),
+            Refusal::NodeKeysChanged { known, pinned } => json!({ "known": known, "pinned": pinned }),
+            Refusal::IdempotencyKeyMissing | Refusal::ActivationKeyMissing | Refusal::NotActivated => {
+                json!({})
+            }
         }
     }
+}
+
+fn list(computer_ids: &[ComputerId]) -> String {
+    computer_ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn unreadable_code(error: &IntegrityKeyError) -> &'static str {

@@ -2,7 +2,9 @@
 //!
 //! The only caller is in a serializable transaction, so what is read here still holds at the commit.
 
-use quorate_license::{ActivationKey, Fence, IntegrityKey, SupportId, Timestamp};
+use quorate_license::{
+    ActivationKey, ActivationKind, ComputerId, Fence, IntegrityKey, NodeRole, SupportId, Timestamp,
+};
 
 use super::{Refusal, service::ActivationError};
 use crate::store::{
@@ -20,9 +22,9 @@ pub(super) enum Permit {
         /// The order that it brings.
         order: Order,
     },
-    /// The portal had answered requests that the cluster has since superseded: issue again.
+    /// The installation is there: a further order, or answers that the cluster has since superseded.
     Again {
-        /// The order that it brings: mostly the one that it brought before.
+        /// The order that it brings; it may be on the installation already.
         order: Order,
         /// The installation as it is now.
         installation: Installation,
@@ -31,7 +33,7 @@ pub(super) enum Permit {
     },
 }
 
-/// Judges a first activation.
+/// Judges a first activation, or one that brings a further order.
 ///
 /// # Errors
 /// The refusal, or the database fails.
@@ -44,6 +46,10 @@ pub(super) async fn judge(
     let installation = installations::find_by_cluster(conn, key.cluster_id).await?;
     let order = order(conn, activation_key, installation.as_ref(), now).await?;
     match installation {
+        None if key.kind == ActivationKind::Upgrade => Err(Refusal::NotActivated.into()),
+        Some(installation) if key.kind == ActivationKind::Upgrade => {
+            further(conn, key, order, installation).await
+        }
         None if key.fence == Fence(0) => Ok(Permit::New { order }),
         None => Err(Refusal::FenceMismatch { support_id: None, shown: key.fence, current: Fence(0) }.into()),
         Some(installation) => again(conn, key, order, installation).await,
@@ -111,4 +117,47 @@ async fn again(
     } else {
         Err(Refusal::AlreadyActivated { support_id: support_id.clone() }.into())
     }
+}
+
+/// A further order goes onto an installation that is what it was: the same home, every bound computer
+/// there, and a majority of the bound Management Servers with the node keys that were pinned. Nodes
+/// that joined since are bound with it.
+async fn further(
+    conn: &mut Conn,
+    key: &IntegrityKey,
+    order: Order,
+    installation: Installation,
+) -> Result<Permit, ActivationError> {
+    let Installation { support_id, fence: current, .. } = &installation;
+    let superseded = activations::beyond(conn, support_id, key.fence).await?;
+    let never_installed = superseded.iter().all(|activation| {
+        activation.cluster_id == key.cluster_id && key.superseded.contains(&activation.nonce)
+    });
+    if key.fence > *current || !never_installed {
+        let (support_id, shown, current) = (Some(support_id.clone()), key.fence, *current);
+        return Err(Refusal::FenceMismatch { support_id, shown, current }.into());
+    }
+    if order.usage.is_some() && superseded.is_empty() {
+        // The order is in the license already.
+        return Err(Refusal::AlreadyActivated { support_id: support_id.clone() }.into());
+    }
+    let rows = || key.nodes.iter().map(|statement| &statement.row);
+    let home = rows().find(|row| row.id == key.first_license_node);
+    if home.is_none_or(|row| row.computer_id != installation.home_computer_id) {
+        let (support_id, node) = (support_id.clone(), key.first_license_node);
+        return Err(Refusal::FirstLicenseNodeChanged { support_id, node }.into());
+    }
+    let bound = installations::pinned(conn, support_id).await?;
+    let missing = bound.iter().filter(|node| !rows().any(|row| row.computer_id == node.computer_id));
+    let computer_ids: Vec<ComputerId> = missing.map(|node| node.computer_id).collect();
+    if !computer_ids.is_empty() {
+        return Err(Refusal::BoundNodesMissing { computer_ids }.into());
+    }
+    let servers = || bound.iter().filter(|node| node.role == NodeRole::Management);
+    let (known, pinned) =
+        (servers().filter(|node| rows().any(|row| row.key == node.key)).count(), servers().count());
+    if known * 2 <= pinned {
+        return Err(Refusal::NodeKeysChanged { known, pinned }.into());
+    }
+    Ok(Permit::Again { order, installation, superseded })
 }

@@ -11,7 +11,7 @@ use crate::config::Policy;
 /// # Errors
 /// The refusal that names what is wrong; the first of several.
 pub(super) fn verify(key: &IntegrityKey, policy: &Policy) -> Result<(), Refusal> {
-    if key.kind != ActivationKind::Activate {
+    if !matches!(key.kind, ActivationKind::Activate | ActivationKind::Upgrade) {
         return Err(Refusal::KindNotSupported { kind: key.kind });
     }
     key.verify_signatures().map_err(Refusal::Unverified)?;

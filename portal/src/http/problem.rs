@@ -201,6 +201,10 @@ fn status(refusal: &Refusal) -> StatusCode {
         Refusal::IdempotencyConflict { .. }
         | Refusal::ActivationKeyUsed { .. }
         | Refusal::AlreadyActivated { .. }
+        | Refusal::NotActivated
+        | Refusal::FirstLicenseNodeChanged { .. }
+        | Refusal::BoundNodesMissing { .. }
+        | Refusal::NodeKeysChanged { .. }
         | Refusal::FenceMismatch { .. } => StatusCode::CONFLICT,
     }
 }

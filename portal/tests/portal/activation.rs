@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use quorate_license::{Fence, LicenseKind, Nonce, Quantity, Serial};
+use quorate_license::{ActivationKind, Fence, LicenseKind, Nonce, Quantity, Serial};
 
 use crate::support::{Cluster, Database, Portal};
 
@@ -15,6 +15,8 @@ on_both_databases!(
     a_superseded_request_is_answered_without_a_second_use_of_the_order,
     a_superseding_request_may_bring_another_order,
     a_perpetual_order_gives_a_license_without_end,
+    a_further_order_adds_to_the_installation,
+    a_further_order_is_refused_where_the_installation_is_not_what_it_was,
 );
 
 async fn a_first_activation_gives_a_license_key_that_verifies(database: Database) {
@@ -185,6 +187,52 @@ async fn a_perpetual_order_gives_a_license_without_end(database: Database) {
         (license.kind, license.expires_at, license.support_until),
         (LicenseKind::Perpetual, None, None)
     );
+}
+
+/// The cluster after its first answer, asking for a further order under another nonce.
+fn further(cluster: &Cluster, fence: u64, nonce: u8) -> Cluster {
+    Cluster { kind: ActivationKind::Upgrade, fence: Fence(fence), ..cluster.with_nonce(nonce) }
+}
+
+async fn a_further_order_adds_to_the_installation(database: Database) {
+    let portal = Portal::start(database).await;
+    let ((_, first), (_, second)) = (portal.order(), portal.order());
+    let cluster = Cluster::new(1);
+    portal.post(&further(&cluster, 0, 2).request(&first)).await.assert_refused(409, "not_activated");
+    let activated = portal.post(&cluster.request(&first)).await;
+    let upgraded = portal.post(&further(&cluster, 1, 2).request(&second)).await;
+    assert_eq!(upgraded.status, 200);
+    assert_eq!(upgraded.support_id(), activated.support_id());
+    let answer = upgraded.verified(&portal.roots());
+    assert_eq!((answer.binding.claims.serial, answer.binding.claims.fence), (Serial(2), Fence(2)));
+    assert_eq!(answer.licenses[0].claims.orders.len(), 2);
+    assert_eq!(answer.licenses[0].claims.entitlements[0].quantity, Quantity::Limited(100));
+    // An order that is in the license already is not issued again.
+    portal.post(&further(&cluster, 2, 3).request(&second)).await.assert_refused(409, "already_activated");
+}
+
+async fn a_further_order_is_refused_where_the_installation_is_not_what_it_was(database: Database) {
+    let portal = Portal::start(database).await;
+    let ((_, first), (_, second)) = (portal.order(), portal.order());
+    let cluster = Cluster::new(1);
+    assert_eq!(portal.post(&cluster.request(&first)).await.status, 200);
+
+    let stale = further(&cluster, 0, 2);
+    portal.post(&stale.request(&second)).await.assert_refused(409, "fence_mismatch");
+    let ahead = further(&cluster, 7, 2);
+    portal.post(&ahead.request(&second)).await.assert_refused(409, "fence_mismatch");
+    let mut moved = further(&cluster, 1, 2);
+    moved.first_license_node = moved.rows[1].id;
+    portal.post(&moved.request(&second)).await.assert_refused(409, "first_license_node_changed");
+    let mut smaller = further(&cluster, 1, 2);
+    smaller.rows.remove(3);
+    portal.post(&smaller.request(&second)).await.assert_refused(409, "bound_nodes_missing");
+    let mut rekeyed = further(&cluster, 1, 2);
+    for index in 0..2 {
+        rekeyed.set_key(index, [90 + index as u8; 32]);
+    }
+    portal.post(&rekeyed.request(&second)).await.assert_refused(409, "node_keys_changed");
+    assert_eq!(portal.post(&further(&cluster, 1, 2).request(&second)).await.status, 200);
 }
 
 /// Polls all of them at the same time.

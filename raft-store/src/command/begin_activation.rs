@@ -111,9 +111,9 @@ impl BeginActivation {
         }
         let in_scope = nodes_in_scope(state, cluster.policy.integrity_scope);
         if let Some(expected) = cluster.policy.expected_nodes
-            && (in_scope.len() as u64) < u64::from(expected)
+            && (state.nodes.len() as u64) < u64::from(expected)
         {
-            return Err(Refusal::FewerNodesThanExpected { present: in_scope.len() as u32, expected });
+            return Err(Refusal::FewerNodesThanExpected { present: state.nodes.len() as u32, expected });
         }
         if self.nodes == in_scope { Ok(()) } else { Err(Refusal::NodesChanged) }
     }

@@ -86,10 +86,14 @@ impl Activations {
     /// The refusal, by name. Nothing was changed then, or the activation is visibly open.
     pub async fn activate(
         &self,
-        request: ActivationRequest,
+        mut request: ActivationRequest,
         events: &mpsc::Sender<Event>,
     ) -> Result<(), ApiError> {
         let _leading = self.lead()?;
+        // A key on an activated installation is a further order's.
+        if request.kind == ActivationKind::Activate && self.cluster.view().state.binding().is_some() {
+            request.kind = ActivationKind::Upgrade;
+        }
         let portal = self.portal().await?;
         if let Some((activation, key, text)) = self.left_open(&request)? {
             tell(events, Event::Resumed(activation.nonce)).await;
@@ -180,7 +184,7 @@ impl Activations {
 
     /// The guards that cost nothing: before an intent is made.
     async fn guard(&self, request: &ActivationRequest) -> Result<Plan, ApiError> {
-        if request.kind != ActivationKind::Activate {
+        if !matches!(request.kind, ActivationKind::Activate | ActivationKind::Upgrade) {
             return Err(ApiError::new(
                 ErrorKind::Refused,
                 "kind_not_supported",
@@ -189,14 +193,10 @@ impl Activations {
             ));
         }
         let plan = self.plan()?;
-        if let Some(installed) = self.cluster.view().state.binding() {
-            let support_id = installed.binding.claims.support_id.clone();
-            return Err(Refusal::AlreadyActivated { support_id }.into());
-        }
         if let Some(expected) = plan.expected_nodes
-            && plan.nodes.len() < expected as usize
+            && plan.joined < expected
         {
-            let present = plan.nodes.len() as u32;
+            let present = plan.joined;
             return Err(Refusal::FewerNodesThanExpected { present, expected }.into());
         }
         if plan.ids() != request.confirmed {

@@ -11,6 +11,8 @@ pub type PlannedNode = Node;
 pub struct Plan {
     /// The nodes by id.
     pub nodes: Vec<PlannedNode>,
+    /// How many nodes have joined, in scope or not.
+    pub joined: u32,
     /// Fewer are refused.
     pub expected_nodes: Option<u32>,
     /// Who leads.
@@ -35,7 +37,8 @@ impl Plan {
             .collect();
         let first = cluster.first_license_node;
         let leader = state.nodes().get(&first).ok_or(Refusal::NodeUnknown(first))?.clone();
-        Ok(Plan { nodes, expected_nodes: cluster.policy.expected_nodes, leader, scope })
+        let joined = state.nodes().len() as u32;
+        Ok(Plan { nodes, joined, expected_nodes: cluster.policy.expected_nodes, leader, scope })
     }
 
     /// The ids of the nodes, in order.

@@ -59,6 +59,12 @@ impl Cluster {
         self.rows[to].key = self.rows[from].key;
     }
 
+    /// Gives a node a key of its own.
+    pub(crate) fn set_key(&mut self, index: usize, seed: [u8; 32]) {
+        self.keys[index] = seed;
+        self.rows[index].key = NodeKey::from_seed(seed).public();
+    }
+
     pub(crate) fn with_nonce(&self, nonce: u8) -> Self {
         Cluster { nonce: Nonce([nonce; 16]), ..self.clone() }
     }

@@ -148,8 +148,8 @@ fn the_nodes_are_confirmed_one_by_one_and_in_order() {
 }
 
 #[test]
-fn only_nodes_in_scope_are_bound_and_counted() {
-    let policy = Policy { integrity_scope: IntegrityScope::Management, expected_nodes: Some(3) };
+fn only_nodes_in_scope_are_bound_and_all_that_joined_are_counted() {
+    let policy = Policy { integrity_scope: IntegrityScope::Management, expected_nodes: Some(4) };
     let mut replica = Replica::initialized_by(InitCluster { policy, ..sample::init() });
     replica.join_up_to(2);
     let spooler = sample::join_token(sample::token_of(4), sample::role(4));
@@ -158,8 +158,8 @@ fn only_nodes_in_scope_are_bound_and_counted() {
 
     let begin =
         |nodes| Command::BeginActivation(sample::begin(2, ActivationKind::Activate, Method::Online, nodes));
-    let fewer = Refusal::FewerNodesThanExpected { present: 2, expected: 3 };
-    assert_eq!(replica.decide(begin(2)), Err(fewer), "a Spooler Controller is out of scope");
+    let fewer = Refusal::FewerNodesThanExpected { present: 3, expected: 4 };
+    assert_eq!(replica.decide(begin(2)), Err(fewer), "one Management Server is still to come");
     replica.accept(Command::CreateToken(sample::join_token(sample::token_of(3), sample::role(3))));
     replica.accept(Command::AdmitNode(sample::admit(3)));
     let members: Vec<_> = replica.state().nodes().values().map(|node| node.id).collect();
