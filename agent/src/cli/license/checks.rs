@@ -37,6 +37,8 @@ pub(super) enum CheckResult {
     Failed,
     /// An earlier one failed.
     NotReached,
+    /// There was nothing to compare with.
+    Skipped,
 }
 
 impl CheckResult {
@@ -45,12 +47,13 @@ impl CheckResult {
             CheckResult::Passed => "passed",
             CheckResult::Failed => "failed",
             CheckResult::NotReached => "not reached",
+            CheckResult::Skipped => "skipped",
         }
     }
 }
 
-/// All checks, as far as the verification came.
-pub(super) fn account(refusal: Option<&FileRefusal>) -> Vec<Check> {
+/// All checks, as far as the verification came. The build is compared only if one is known.
+pub(super) fn account(refusal: Option<&FileRefusal>, build_known: bool) -> Vec<Check> {
     let failed = refusal.map(failed_check);
     let failed_at = CHECKS.iter().position(|(name, _)| Some(*name) == failed);
     CHECKS
@@ -60,10 +63,17 @@ pub(super) fn account(refusal: Option<&FileRefusal>) -> Vec<Check> {
             let result = match failed_at {
                 Some(at) if index == at => CheckResult::Failed,
                 Some(at) if index > at => CheckResult::NotReached,
+                _ if name == "build" && !build_known => CheckResult::Skipped,
                 _ => CheckResult::Passed,
             };
-            let why = refusal.filter(|_| result == CheckResult::Failed);
-            Check { name, result, detail: why.map_or_else(|| meaning.to_owned(), ToString::to_string) }
+            let detail = match result {
+                CheckResult::Failed => refusal.map_or_else(|| meaning.to_owned(), ToString::to_string),
+                CheckResult::Skipped => {
+                    "no version of the product is known here; give it with --build".to_owned()
+                }
+                CheckResult::Passed | CheckResult::NotReached => meaning.to_owned(),
+            };
+            Check { name, result, detail }
         })
         .collect()
 }

@@ -50,7 +50,7 @@ pub(crate) struct InspectArgs {
     #[arg(long, value_name = "ID")]
     computer_id: Option<ComputerId>,
 
-    /// Check for this version of the product; by default none is compared.
+    /// Check for this version of the product; by default for this node's own, by its configuration.
     #[arg(long, value_name = "BUILD")]
     build: Option<BuildNumber>,
 
@@ -89,7 +89,7 @@ pub(super) fn run(context: &Context, args: &InspectArgs) -> Result<Exit, CliErro
         receipt,
         roots: TrustRoots(args.trust.clone()),
         computer_id,
-        build: args.build.clone(),
+        build: args.build.clone().or_else(|| this_build(&context.global.config)),
         at: args.at.unwrap_or_else(clock::now),
     };
     let (inspection, refusal) = question.answer();
@@ -106,6 +106,13 @@ fn this_host(config: &Path) -> Result<ComputerId, CliError> {
         Err(error) => return Err(error.into()),
     };
     Ok(identity::computer_id(&identity)?)
+}
+
+/// The product's version on this node, from its version file or its configuration.
+fn this_build(config: &Path) -> Option<BuildNumber> {
+    let build = Config::load(config).ok()?.build;
+    let from_file = build.file.and_then(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
+    from_file.or(build.number)
 }
 
 /// The receipt that was named, or the one beside the file. That there is none is for the checks to tell.
@@ -157,7 +164,7 @@ impl Question {
             computer_id: self.computer_id,
             at: self.at,
             days_left,
-            checks: account(refusal.as_ref()),
+            checks: account(refusal.as_ref(), self.build.is_some()),
             license,
             binding,
             receipt: receipt.map(|signed| signed.receipt),
