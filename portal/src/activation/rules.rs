@@ -109,14 +109,16 @@ async fn again(
         return Err(Refusal::FenceMismatch { support_id, shown, current }.into());
     }
     let superseded = activations::beyond(conn, support_id, key.fence).await?;
-    let never_installed = superseded.iter().all(|activation| {
-        activation.cluster_id == key.cluster_id && key.superseded.contains(&activation.nonce)
-    });
-    if key.fence == Fence(0) && never_installed && !superseded.is_empty() {
+    if key.fence == Fence(0) && all_superseded(key, &superseded) && !superseded.is_empty() {
         Ok(Permit::Again { order, installation, superseded })
     } else {
         Err(Refusal::AlreadyActivated { support_id: support_id.clone() }.into())
     }
+}
+
+/// Whether the cluster says of all these answers that it will never install them.
+fn all_superseded(key: &IntegrityKey, answers: &[Activation]) -> bool {
+    answers.iter().all(|answer| answer.cluster_id == key.cluster_id && key.superseded.contains(&answer.nonce))
 }
 
 /// A further order goes onto an installation that is what it was: the same home, every bound computer
@@ -130,10 +132,7 @@ async fn further(
 ) -> Result<Permit, ActivationError> {
     let Installation { support_id, fence: current, .. } = &installation;
     let superseded = activations::beyond(conn, support_id, key.fence).await?;
-    let never_installed = superseded.iter().all(|activation| {
-        activation.cluster_id == key.cluster_id && key.superseded.contains(&activation.nonce)
-    });
-    if key.fence > *current || !never_installed {
+    if key.fence > *current || !all_superseded(key, &superseded) {
         let (support_id, shown, current) = (Some(support_id.clone()), key.fence, *current);
         return Err(Refusal::FenceMismatch { support_id, shown, current }.into());
     }
