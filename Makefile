@@ -44,6 +44,8 @@ test: ## Run every test: units, storage suite, portal on both databases, real cl
 	@scripts/setup build test
 	@scripts/build $(EVERYTHING) $(LOCKED)
 	cargo test --workspace $(LOCKED)
+	@# The crash tests must find deliberate faults: the store is built once more with them, and nothing else.
+	cargo test --workspace --features quorate-raft-store/mutants --test crash $(LOCKED) -- --mutant all
 
 bench: ## Measure changes and reads beside etcd in the same run
 	@scripts/setup build bench

@@ -70,6 +70,16 @@ pub enum AppError {
     /// The store can't be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The store is damaged, and in quarantine.
+    #[error("{source}")]
+    StoreDamaged {
+        /// What is wrong, and in which files.
+        source: Box<OpenError>,
+        /// The node.
+        name: NodeName,
+        /// Its data directory.
+        data_dir: PathBuf,
+    },
     /// Raft did not start, or has stopped.
     #[error(transparent)]
     Raft(#[from] RaftStopped),
@@ -125,6 +135,13 @@ fn prepare(config: &Config, options: ServeOptions, metrics: &Metrics) -> Result<
         folder: dir.store(),
         marker: own.store_marker(),
         metrics: metrics.store.clone(),
+    })
+    .map_err(|error| match error {
+        source @ OpenError::Damaged { .. } => {
+            let (name, data_dir) = (own.name.clone(), dir.path().to_owned());
+            AppError::StoreDamaged { source: Box::new(source), name, data_dir }
+        }
+        other => other.into(),
     })?;
     if let Some(row) = store.views.current().state.nodes().get(&own.node_id)
         && row.computer_id != computer_id

@@ -78,11 +78,9 @@ impl Applier {
     fn remember(&mut self, index: u64, request: &crate::RequestId, answer: &Answer, now: Timestamp) {
         for _ in 0..request::FORGET_AT_ONCE {
             let Some((&oldest, &forgotten)) = self.state.request_order.first() else { break };
-            let outdated = self
-                .state
-                .requests
-                .get(&forgotten)
-                .is_none_or(|answered| now.ms_since(answered.at) > request::RETENTION_MS);
+            let answered = self.state.requests.get(&forgotten);
+            let old = answered.is_none_or(|answered| now.ms_since(answered.at) > request::RETENTION_MS);
+            let outdated = old && index.saturating_sub(oldest) > request::MIN_ENTRIES;
             if !outdated && self.state.requests.len() < request::MAX_REQUESTS {
                 break;
             }

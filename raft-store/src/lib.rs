@@ -12,6 +12,8 @@ pub mod command;
 mod digest;
 #[cfg(feature = "rocksdb")]
 pub mod disk;
+pub mod failpoint;
+pub mod mutant;
 mod proposal;
 pub mod raft_types;
 pub mod records;

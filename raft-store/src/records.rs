@@ -190,6 +190,13 @@ pub struct EntryRecord {
     payload: PayloadRecord,
 }
 
+impl EntryRecord {
+    /// Term and index of the entry.
+    pub fn log_id(&self) -> LogIdRecord {
+        self.log_id
+    }
+}
+
 impl From<&Entry> for EntryRecord {
     fn from(entry: &Entry) -> Self {
         EntryRecord {

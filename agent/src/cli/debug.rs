@@ -63,6 +63,13 @@ fn digest(context: &Context, folder: Option<PathBuf>) -> Result<Exit, CliError> 
         path: folder.clone(),
         cause,
     })?;
+    // Of a store that is written meanwhile nothing true can be said.
+    let _lock = match folder.parent().map(DataDir::new) {
+        Some(dir) if dir.path().join("lock").exists() => {
+            Some(dir.lock().map_err(|error| CliError::App(error.into()))?)
+        }
+        _ => None,
+    };
     let found = recompute_digest(&folder)?;
     let digest = Digest::from(found);
     context.output.print(&digest)?;

@@ -335,6 +335,12 @@ impl CliError {
             CliError::App(AppError::OtherComputer { .. }) => {
                 "Never start a copy: join this host as a node of its own. If it is the same node and its machine id was set up anew, run `quorate serve --accept-computer-id` once.".to_owned()
             }
+            CliError::App(AppError::StoreDamaged { name, data_dir, .. }) => {
+                let dir = data_dir.display();
+                format!(
+                    "The other nodes hold everything. Keep this directory for inspection and join the machine again as a new node: `mv {dir} {dir}.damaged`, then `quorate join --replace {name}` with a join token."
+                )
+            }
             CliError::App(AppError::Listen { .. }) => {
                 "Look what else listens there, or change the address in section [listen] of the configuration."
                     .to_owned()
@@ -363,7 +369,9 @@ const fn app_code(error: &AppError) -> &'static str {
         AppError::DataDir(DataDirError::Io { .. }) => "data_dir",
         AppError::Identity(_) => "computer_id_unavailable",
         AppError::Pki(_) => "certificate_unusable",
+        AppError::Store(OpenError::NewerFormat { .. }) => "newer_format",
         AppError::Store(_) => "store_unusable",
+        AppError::StoreDamaged { .. } => "store_damaged",
         AppError::Listen { .. } => "address_unusable",
         _ => "serve_failed",
     }

@@ -1,6 +1,6 @@
-//! Opening RocksDB: column families, settings, format version.
+//! RocksDB: column families, settings, reading and writing.
 
-use std::path::{Path, PathBuf};
+use std::{io, path::Path};
 
 use rocksdb::{
     BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBRecoveryMode, DBWithThreadMode,
@@ -8,10 +8,11 @@ use rocksdb::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::codec::{self, CodecError};
-
-/// The format of the database as a whole: families, keys, meaning. Higher ones are refused.
-const FORMAT: u32 = 1;
+use super::error::OpenError;
+use crate::{
+    codec,
+    mutant::{self, Mutant},
+};
 
 type Rocks = DBWithThreadMode<MultiThreaded>;
 
@@ -50,106 +51,57 @@ pub(crate) mod meta_key {
     pub(crate) const DIGEST: &[u8] = b"digest";
 }
 
-/// Why a store could not be opened. Nothing was changed on disk.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// RocksDB can't open the folder.
-    #[error("the database in {} can't be opened: {source}", path.display())]
-    Rocks {
-        /// The database's folder.
-        path: PathBuf,
-        /// RocksDB's reason.
-        source: rocksdb::Error,
-    },
-    /// The database was written by a newer version of this software.
-    #[error(
-        "the database in {} has format {found}, written by a newer version; this version reads format {FORMAT}. \
-         Install the newer version again; nothing was changed",
-        path.display()
-    )]
-    NewerFormat {
-        /// The database's folder.
-        path: PathBuf,
-        /// The format found on disk.
-        found: u32,
-    },
-    /// The database belongs to another node, cluster or epoch.
-    #[error("the database in {} belongs to {found}, not to {expected}; nothing was changed", path.display())]
-    Foreign {
-        /// The database's folder.
-        path: PathBuf,
-        /// Whose it is.
-        found: String,
-        /// Whose it should be.
-        expected: String,
-    },
-    /// What is on disk contradicts itself.
-    #[error("the database in {} is damaged: {reason}; nothing was changed", path.display())]
-    Damaged {
-        /// The database's folder.
-        path: PathBuf,
-        /// What is wrong, in words.
-        reason: String,
-    },
-    /// A file beside the database can't be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-}
-
 /// An open database. Every method may block on the disk.
 pub(crate) struct Db {
     rocks: Rocks,
-    path: PathBuf,
+}
+
+/// Why RocksDB can't open a folder.
+pub(super) enum RocksError {
+    /// What is in it is damaged.
+    Damaged(io::Error),
+    /// It is locked, or the disk refuses.
+    Unusable(OpenError),
 }
 
 impl Db {
-    /// Opens the database in `path`, making it if the folder has none.
-    pub(crate) fn open(path: &Path) -> Result<Db, OpenError> {
-        let families = Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), family_options()));
-        let rocks = Rocks::open_cf_descriptors(&database_options(), path, families)
-            .map_err(|source| OpenError::Rocks { path: path.to_owned(), source })?;
-        let db = Db { rocks, path: path.to_owned() };
-        db.check_format()?;
-        Ok(db)
-    }
-
-    fn check_format(&self) -> Result<(), OpenError> {
-        let found: Option<u32> = self.get_meta(meta_key::FORMAT).map_err(|e| self.damaged(&e))?;
-        match found {
-            Some(FORMAT) => Ok(()),
-            Some(found) => Err(OpenError::NewerFormat { path: self.path.clone(), found }),
-            None => {
-                let mut batch = WriteBatch::default();
-                self.put_meta(&mut batch, meta_key::FORMAT, &FORMAT).map_err(|e| self.damaged(&e))?;
-                self.write(batch).and_then(|()| self.sync()).map_err(|e| self.damaged(&e))
-            }
+    /// Whether `path` holds a database with all its families; making it may have been broken off.
+    pub(super) fn is_complete(path: &Path) -> Result<bool, RocksError> {
+        if !path.join("CURRENT").exists() {
+            return Ok(false);
         }
+        let found = Rocks::list_cf(&database_options(), path).map_err(|source| refused(path, source))?;
+        Ok(Family::ALL.iter().all(|family| found.iter().any(|name| name == family.name())))
     }
 
-    /// An error that says that this database's content is wrong.
-    pub(crate) fn damaged(&self, reason: &dyn std::fmt::Display) -> OpenError {
-        OpenError::Damaged { path: self.path.clone(), reason: reason.to_string() }
+    /// Opens the database in `path`, making it if the folder has none.
+    pub(super) fn open(path: &Path) -> Result<Db, RocksError> {
+        let families = Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), family_options()));
+        Rocks::open_cf_descriptors(&database_options(), path, families)
+            .map(|rocks| Db { rocks })
+            .map_err(|source| refused(path, source))
     }
 
-    /// An error that says that this database is somebody else's.
-    pub(crate) fn foreign(&self, found: String, expected: String) -> OpenError {
-        OpenError::Foreign { path: self.path.clone(), found, expected }
+    /// Opens the database in `path` for reading: nothing is changed in the folder.
+    pub(super) fn open_read_only(path: &Path) -> Result<Db, RocksError> {
+        let mut options = database_options();
+        options.create_if_missing(false);
+        options.create_missing_column_families(false);
+        let families = Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), family_options()));
+        Rocks::open_cf_descriptors_read_only(&options, path, families, false)
+            .map(|rocks| Db { rocks })
+            .map_err(|source| refused(path, source))
     }
 
-    fn family(&self, family: Family) -> std::io::Result<std::sync::Arc<BoundColumnFamily<'_>>> {
+    fn family(&self, family: Family) -> io::Result<std::sync::Arc<BoundColumnFamily<'_>>> {
         self.rocks
             .cf_handle(family.name())
-            .ok_or_else(|| std::io::Error::other(format!("column family '{}' is missing", family.name())))
+            .ok_or_else(|| io::Error::other(format!("column family '{}' is missing", family.name())))
     }
 
     /// Reads and decodes a record of [`Family::Meta`].
-    pub(crate) fn get_meta<T: DeserializeOwned>(&self, key: &[u8]) -> std::io::Result<Option<T>> {
-        match self.rocks.get_pinned_cf(&self.family(Family::Meta)?, key).map_err(std::io::Error::other)? {
+    pub(crate) fn get_meta<T: DeserializeOwned>(&self, key: &[u8]) -> io::Result<Option<T>> {
+        match self.rocks.get_pinned_cf(&self.family(Family::Meta)?, key).map_err(failed)? {
             Some(record) => Ok(Some(codec::decode(&record)?)),
             None => Ok(None),
         }
@@ -161,7 +113,7 @@ impl Db {
         batch: &mut WriteBatch,
         key: &[u8],
         value: &T,
-    ) -> std::io::Result<()> {
+    ) -> io::Result<()> {
         batch.put_cf(&self.family(Family::Meta)?, key, codec::encode(value)?);
         Ok(())
     }
@@ -173,13 +125,13 @@ impl Db {
         family: Family,
         key: &[u8],
         value: &[u8],
-    ) -> std::io::Result<()> {
+    ) -> io::Result<()> {
         batch.put_cf(&self.family(family)?, key, value);
         Ok(())
     }
 
     /// Adds the removal of one key to `batch`.
-    pub(crate) fn delete(&self, batch: &mut WriteBatch, family: Family, key: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn delete(&self, batch: &mut WriteBatch, family: Family, key: &[u8]) -> io::Result<()> {
         batch.delete_cf(&self.family(family)?, key);
         Ok(())
     }
@@ -191,19 +143,22 @@ impl Db {
         family: Family,
         from: &[u8],
         to: &[u8],
-    ) -> std::io::Result<()> {
+    ) -> io::Result<()> {
         batch.delete_range_cf(&self.family(family)?, from, to);
         Ok(())
     }
 
     /// Writes `batch` to the write-ahead log's page cache and the memtables, without a sync.
-    pub(crate) fn write(&self, batch: WriteBatch) -> std::io::Result<()> {
-        self.rocks.write_opt(batch, &WriteOptions::default()).map_err(std::io::Error::other)
+    pub(crate) fn write(&self, batch: WriteBatch) -> io::Result<()> {
+        self.rocks.write_opt(batch, &WriteOptions::default()).map_err(failed)
     }
 
     /// Syncs the write-ahead log: everything written before is on disk afterwards.
-    pub(crate) fn sync(&self) -> std::io::Result<()> {
-        self.rocks.flush_wal(true).map_err(std::io::Error::other)
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        if mutant::active(Mutant::SkipSync) {
+            return Ok(());
+        }
+        self.rocks.flush_wal(true).map_err(failed)
     }
 
     /// Calls `each` for every key and value of `family` from the key `from` on, in key order, until
@@ -212,8 +167,8 @@ impl Db {
         &self,
         family: Family,
         from: &[u8],
-        mut each: impl FnMut(&[u8], &[u8]) -> std::io::Result<bool>,
-    ) -> std::io::Result<()> {
+        mut each: impl FnMut(&[u8], &[u8]) -> io::Result<bool>,
+    ) -> io::Result<()> {
         let mut iterator = self.rocks.raw_iterator_cf_opt(&self.family(family)?, ReadOptions::default());
         iterator.seek(from);
         while let Some((key, value)) = iterator.item() {
@@ -222,22 +177,31 @@ impl Db {
             }
             iterator.next();
         }
-        iterator.status().map_err(std::io::Error::other)
+        iterator.status().map_err(failed)
     }
 
     /// The last key and value of `family`.
-    pub(crate) fn last(&self, family: Family) -> std::io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+    pub(crate) fn last(&self, family: Family) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
         let mut iterator = self.rocks.raw_iterator_cf_opt(&self.family(family)?, ReadOptions::default());
         iterator.seek_to_last();
         let found = iterator.item().map(|(key, value)| (key.to_vec(), value.to_vec()));
-        iterator.status().map_err(std::io::Error::other)?;
+        iterator.status().map_err(failed)?;
         Ok(found)
     }
 }
 
-impl From<CodecError> for OpenError {
-    fn from(error: CodecError) -> Self {
-        OpenError::Damaged { path: PathBuf::new(), reason: error.to_string() }
+/// What RocksDB says, as the system would: damage is [`io::ErrorKind::InvalidData`].
+fn failed(error: rocksdb::Error) -> io::Error {
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption => io::Error::new(io::ErrorKind::InvalidData, error),
+        _ => io::Error::other(error),
+    }
+}
+
+fn refused(path: &Path, source: rocksdb::Error) -> RocksError {
+    match source.kind() {
+        rocksdb::ErrorKind::Corruption => RocksError::Damaged(failed(source)),
+        _ => RocksError::Unusable(OpenError::Rocks { path: path.to_owned(), source }),
     }
 }
 

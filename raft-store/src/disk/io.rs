@@ -6,9 +6,14 @@
 //! an entry before this node has written it, so a crash can leave a state that is ahead of the log:
 //! openraft finds that at start and drops the log up to there.
 //!
-//! A write or sync that fails is final: the thread never tries again, every request from then on
-//! fails with the first reason, openraft stops, and the node stops with it. What a failed sync left
-//! in the page cache can't be known.
+//! A write or sync that fails is final: nobody tries again, every request from then on fails with the
+//! first reason, openraft stops, and the node stops with it. What a failed sync left in the page cache
+//! can't be known.
+//!
+//! ```text
+//! group of requests ─> [before a truncate: lower the floor] ─> write ─> sync ─> raise the floor
+//!                   ─> callbacks, in order
+//! ```
 
 use std::{
     io,
@@ -22,10 +27,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     db::{Db, Family, meta_key},
+    failure::Failure,
+    floor::Floor,
     log_cache::LogCache,
     metrics::StoreMetrics,
 };
 use crate::{
+    failpoint,
+    mutant::{self, Mutant},
     raft_types::{IoFlushed, LogId, Vote},
     records::{LogIdRecord, VoteRecord},
 };
@@ -45,8 +54,8 @@ pub(super) enum RaftOp {
     Vote(Vote, Done),
     /// Append encoded entries, the last of which is `last`; the callback once they are synced.
     Append { entries: Vec<(u64, Vec<u8>)>, last: LogId, flushed: IoFlushed },
-    /// Remove all entries from `from` to `end`, exclusive; done once it is written.
-    Truncate { from: u64, end: u64, done: Done },
+    /// Remove all entries behind `last` up to `end`, exclusive; done once it is written.
+    Truncate { last: Option<LogId>, end: u64, done: Done },
     /// Remove all entries from `begin` to `upto`, inclusive; done once it is written.
     Purge { begin: u64, upto: LogId, done: Done },
     /// Remember the committed id; nobody waits.
@@ -57,8 +66,9 @@ pub(super) enum RaftOp {
 pub(super) struct ApplyOp {
     /// What to write.
     pub(super) batch: WriteBatch,
-    /// Sync before it is done: for an installed snapshot, whose log is not there to repeat it.
-    pub(super) sync: bool,
+    /// Sync before it is done: for an installed snapshot up to this id, whose log is not there to
+    /// repeat it.
+    pub(super) synced: Option<LogId>,
     /// Told once it is written.
     pub(super) done: Done,
 }
@@ -75,12 +85,20 @@ impl IoThreads {
     pub(super) fn start(
         db: &Arc<Db>,
         cache: &Arc<Mutex<LogCache>>,
+        floor: Floor,
         metrics: &StoreMetrics,
+        failure: &Failure,
     ) -> io::Result<IoThreads> {
         let (raft, raft_requests) = mpsc::channel(QUEUE);
         let (apply, apply_requests) = mpsc::channel(QUEUE);
-        let raft_io = RaftIo { db: db.clone(), cache: cache.clone(), metrics: metrics.clone(), failed: None };
-        let raft_apply = RaftApply { db: db.clone(), metrics: metrics.clone(), failed: None };
+        let disk = Disk {
+            db: db.clone(),
+            floor: Arc::new(floor),
+            metrics: metrics.clone(),
+            failure: failure.clone(),
+        };
+        let raft_io = RaftIo { disk: disk.clone(), cache: cache.clone() };
+        let raft_apply = RaftApply { disk };
         let threads = vec![
             thread::Builder::new().name("raft-io".into()).spawn(move || raft_io.run(raft_requests))?,
             thread::Builder::new().name("raft-apply".into()).spawn(move || raft_apply.run(apply_requests))?,
@@ -96,12 +114,13 @@ impl IoThreads {
         }
     }
 
-    /// Hands a batch to raft-apply and waits until it is written.
-    pub(super) async fn apply(&self, batch: WriteBatch, sync: bool) -> io::Result<()> {
+    /// Hands a batch to raft-apply and waits until it is written, and synced if it holds the state as
+    /// of `synced`.
+    pub(super) async fn apply(&self, batch: WriteBatch, synced: Option<LogId>) -> io::Result<()> {
         let (done, result) = oneshot::channel();
         match &self.apply {
             Some(apply) => {
-                apply.send(ApplyOp { batch, sync, done }).await.map_err(|_| ended("raft-apply"))?;
+                apply.send(ApplyOp { batch, synced, done }).await.map_err(|_| ended("raft-apply"))?;
             }
             None => return Err(ended("raft-apply")),
         }
@@ -129,97 +148,205 @@ fn ended(thread: &str) -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, format!("the {thread} thread has ended"))
 }
 
-/// The first failure, repeated to everyone after it.
-fn repeat(error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("the store stopped after a failed write: {error}"))
+/// What both threads write to.
+#[derive(Clone)]
+struct Disk {
+    db: Arc<Db>,
+    floor: Arc<Floor>,
+    metrics: StoreMetrics,
+    failure: Failure,
+}
+
+impl Disk {
+    fn sync(&self) -> io::Result<()> {
+        let started = Instant::now();
+        self.db.sync()?;
+        self.metrics.wal_fsync.observe(started.elapsed().as_secs_f64());
+        self.metrics.syncs.inc();
+        Ok(())
+    }
+
+    /// Remembers a failure, once, and says so.
+    fn fail_on(&self, result: &io::Result<()>, what: &str) {
+        if let Err(error) = result
+            && self.failure.check().is_ok()
+        {
+            tracing::error!(%error, "{what} failed; this node stops");
+            self.failure.set(error);
+        }
+    }
 }
 
 struct RaftIo {
-    db: Arc<Db>,
+    disk: Disk,
     cache: Arc<Mutex<LogCache>>,
-    metrics: StoreMetrics,
-    failed: Option<io::Error>,
 }
 
 impl RaftIo {
-    fn run(mut self, mut requests: mpsc::Receiver<RaftOp>) {
-        let mut group = Vec::new();
+    fn run(self, mut requests: mpsc::Receiver<RaftOp>) {
+        let mut ops = Vec::new();
         while let Some(first) = requests.blocking_recv() {
             let mut bytes = op_bytes(&first);
-            group.push(first);
-            while group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES {
+            ops.push(first);
+            while ops.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES {
                 let Ok(next) = requests.try_recv() else { break };
                 bytes += op_bytes(&next);
-                group.push(next);
+                ops.push(next);
             }
-            self.serve(group.drain(..));
+            self.serve(ops.drain(..));
         }
     }
 
     /// Writes a group of requests as one batch, syncs if one of them needs it, completes them.
-    fn serve(&mut self, group: impl Iterator<Item = RaftOp>) {
-        let mut batch = WriteBatch::default();
-        let mut written = Vec::new();
-        let mut synced = Vec::new();
-        let mut last = None;
-        let mut result = match &self.failed {
-            Some(error) => Err(repeat(error)),
-            None => Ok(()),
-        };
-        for op in group {
-            if result.is_ok() {
-                result = self.add(&mut batch, &op);
-            }
-            match op {
-                RaftOp::Vote(_, done) => synced.push(Waiter::Done(done)),
-                RaftOp::Append { last: id, flushed, .. } => {
-                    last = Some(id);
-                    synced.push(Waiter::Flushed(flushed));
-                }
-                RaftOp::Truncate { done, .. } | RaftOp::Purge { done, .. } => {
-                    written.push(Waiter::Done(done))
-                }
-                RaftOp::Committed(_) => {}
-            }
+    fn serve(&self, ops: impl Iterator<Item = RaftOp>) {
+        let mut group = Group::default();
+        for op in ops {
+            group.add(&self.disk, op);
         }
-        if result.is_ok() {
-            result = self.db.write(batch);
+        let steps = group.steps;
+        steps.pass("begun");
+        let mut result = self.write(&mut group);
+        complete(group.written, &result);
+        if mutant::active(Mutant::CallbackBeforeSync) {
+            complete(std::mem::take(&mut group.synced), &result);
         }
-        if let (Ok(()), Some(last)) = (&result, last) {
+        if result.is_ok() && group.needs_sync {
+            result = self.disk.sync();
+            steps.pass("synced");
+            // Before anybody hears of it: what was acknowledged is never above the floor.
+            result = result.and_then(|()| self.disk.floor.raise(group.last, group.vote));
+        }
+        complete(group.synced, &result);
+        self.disk.fail_on(&result, "writing the log");
+    }
+
+    fn write(&self, group: &mut Group) -> io::Result<()> {
+        self.disk.failure.check()?;
+        std::mem::replace(&mut group.encoded, Ok(()))?;
+        if let Some(truncated) = group.truncated {
+            self.disk.floor.lower(truncated)?;
+        }
+        self.disk.db.write(std::mem::take(&mut group.batch))?;
+        if let Some(last) = group.appended {
             self.cache.lock().unwrap_or_else(PoisonError::into_inner).set_written(last);
         }
-        complete(written, &result);
-        if result.is_ok() && !synced.is_empty() {
-            let started = Instant::now();
-            result = self.db.sync();
-            self.metrics.wal_fsync.observe(started.elapsed().as_secs_f64());
-            self.metrics.syncs.inc();
+        group.steps.pass("written");
+        Ok(())
+    }
+}
+
+/// Requests that are written and synced together.
+struct Group {
+    batch: WriteBatch,
+    encoded: io::Result<()>,
+    /// Those who wait for the write.
+    written: Vec<Waiter>,
+    /// Those who wait for the sync.
+    synced: Vec<Waiter>,
+    needs_sync: bool,
+    /// The log's last id after the group, if the group changes it.
+    last: Option<LogId>,
+    /// The last appended id.
+    appended: Option<LogId>,
+    /// The lowest end to which the group truncates the log.
+    truncated: Option<Option<LogId>>,
+    vote: Option<Vote>,
+    steps: Steps,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Group {
+            batch: WriteBatch::default(),
+            encoded: Ok(()),
+            written: Vec::new(),
+            synced: Vec::new(),
+            needs_sync: false,
+            last: None,
+            appended: None,
+            truncated: None,
+            vote: None,
+            steps: Steps::default(),
         }
-        complete(synced, &result);
-        if let (Err(error), None) = (result, &self.failed) {
-            tracing::error!(%error, "writing the log failed; this node stops");
-            self.failed = Some(error);
+    }
+}
+
+impl Group {
+    fn add(&mut self, disk: &Disk, op: RaftOp) {
+        if self.encoded.is_ok() {
+            self.encoded = self.put(disk, &op);
+        }
+        match op {
+            RaftOp::Vote(vote, done) => {
+                self.vote = Some(vote);
+                self.needs_sync = true;
+                self.synced.push(Waiter::Done(done));
+            }
+            RaftOp::Append { last, flushed, .. } => {
+                (self.last, self.appended) = (Some(last), Some(last));
+                self.needs_sync = true;
+                self.synced.push(Waiter::Flushed(flushed));
+            }
+            RaftOp::Truncate { last, done, .. } => {
+                self.last = last;
+                self.truncated = Some(self.truncated.map_or(last, |lowest| lowest.min(last)));
+                self.written.push(Waiter::Done(done));
+            }
+            RaftOp::Purge { done, .. } => self.written.push(Waiter::Done(done)),
+            RaftOp::Committed(_) => {}
         }
     }
 
-    fn add(&self, batch: &mut WriteBatch, op: &RaftOp) -> io::Result<()> {
-        let db = &self.db;
+    fn put(&mut self, disk: &Disk, op: &RaftOp) -> io::Result<()> {
+        let (db, batch) = (&disk.db, &mut self.batch);
         match op {
-            RaftOp::Vote(vote, _) => db.put_meta(batch, meta_key::VOTE, &VoteRecord::from(*vote)),
+            RaftOp::Vote(vote, _) => {
+                self.steps.vote = true;
+                db.put_meta(batch, meta_key::VOTE, &VoteRecord::from(*vote))
+            }
             RaftOp::Append { entries, .. } => {
-                self.metrics.appended_entries.inc_by(entries.len() as u64);
+                self.steps.append = true;
+                disk.metrics.appended_entries.inc_by(entries.len() as u64);
                 entries
                     .iter()
                     .try_for_each(|(index, record)| db.put(batch, Family::Log, &log_key(*index), record))
             }
-            RaftOp::Truncate { from, end, .. } => {
-                db.delete_range(batch, Family::Log, &log_key(*from), &log_key(*end))
+            RaftOp::Truncate { last, end, .. } => {
+                self.steps.truncate = true;
+                let from = last.map_or(0, |id| id.index() + 1);
+                db.delete_range(batch, Family::Log, &log_key(from), &log_key(*end))
             }
             RaftOp::Purge { begin, upto, .. } => {
+                self.steps.purge = true;
                 db.delete_range(batch, Family::Log, &log_key(*begin), &log_key(upto.index() + 1))?;
                 db.put_meta(batch, meta_key::PURGED, &LogIdRecord::from(*upto))
             }
             RaftOp::Committed(id) => db.put_meta(batch, meta_key::COMMITTED, &id.map(LogIdRecord::from)),
+        }
+    }
+}
+
+/// What a group does, for the failpoints.
+#[derive(Debug, Clone, Copy, Default)]
+struct Steps {
+    vote: bool,
+    append: bool,
+    truncate: bool,
+    purge: bool,
+}
+
+impl Steps {
+    fn pass(self, stage: &str) {
+        let points: [(bool, [&'static str; 3]); 4] = [
+            (self.vote, ["store.vote.begun", "store.vote.written", "store.vote.synced"]),
+            (self.append, ["store.append.begun", "store.append.written", "store.append.synced"]),
+            (self.truncate, ["store.truncate.begun", "store.truncate.written", "store.truncate.synced"]),
+            (self.purge, ["store.purge.begun", "store.purge.written", "store.purge.synced"]),
+        ];
+        for (_, names) in points.into_iter().filter(|(does, _)| *does) {
+            for name in names.into_iter().filter(|name| name.ends_with(stage)) {
+                failpoint::pass(name);
+            }
         }
     }
 }
@@ -257,28 +384,29 @@ pub(super) fn log_key(index: u64) -> [u8; 8] {
 }
 
 struct RaftApply {
-    db: Arc<Db>,
-    metrics: StoreMetrics,
-    failed: Option<io::Error>,
+    disk: Disk,
 }
 
 impl RaftApply {
-    fn run(mut self, mut requests: mpsc::Receiver<ApplyOp>) {
-        while let Some(ApplyOp { batch, sync, done }) = requests.blocking_recv() {
+    fn run(self, mut requests: mpsc::Receiver<ApplyOp>) {
+        while let Some(ApplyOp { batch, synced, done }) = requests.blocking_recv() {
             let started = Instant::now();
-            let mut result = match &self.failed {
-                Some(error) => Err(repeat(error)),
-                None => self.db.write(batch),
-            };
-            if sync && result.is_ok() {
-                result = self.db.sync();
-            }
-            self.metrics.apply_commit.observe(started.elapsed().as_secs_f64());
-            if let (Err(error), None) = (&result, &self.failed) {
-                tracing::error!(%error, "writing applied entries failed; this node stops");
-                self.failed = Some(io::Error::new(error.kind(), error.to_string()));
-            }
+            let result = self.write(batch, synced);
+            self.disk.metrics.apply_commit.observe(started.elapsed().as_secs_f64());
+            self.disk.fail_on(&result, "writing applied entries");
             drop(done.send(result));
         }
+    }
+
+    fn write(&self, batch: WriteBatch, synced: Option<LogId>) -> io::Result<()> {
+        self.disk.failure.check()?;
+        failpoint::pass("store.apply.begun");
+        self.disk.db.write(batch)?;
+        failpoint::pass("store.apply.written");
+        if synced.is_some() {
+            self.disk.sync()?;
+            self.disk.floor.raise(synced, None)?;
+        }
+        Ok(())
     }
 }

@@ -14,6 +14,7 @@ use super::{
     db::{Db, Family, meta_key},
     io::{IoThreads, RaftOp, finished, log_key},
     log_cache::{LogCache, payload_bytes},
+    quarantine::Quarantine,
 };
 use crate::{
     codec,
@@ -41,6 +42,7 @@ struct Shared {
     cache: Arc<Mutex<LogCache>>,
     threads: Arc<IoThreads>,
     vote: Mutex<Option<Vote>>,
+    quarantine: Quarantine,
 }
 
 impl LogStore {
@@ -48,10 +50,11 @@ impl LogStore {
         db: Arc<Db>,
         cache: Arc<Mutex<LogCache>>,
         threads: Arc<IoThreads>,
+        quarantine: Quarantine,
     ) -> io::Result<LogStore> {
         let vote: Option<VoteRecord> = db.get_meta(meta_key::VOTE)?;
         let vote = Mutex::new(vote.map(Vote::from));
-        Ok(LogStore { shared: Arc::new(Shared { db, cache, threads, vote }) })
+        Ok(LogStore { shared: Arc::new(Shared { db, cache, threads, vote, quarantine }) })
     }
 }
 
@@ -106,9 +109,12 @@ impl Shared {
             return Ok(cached);
         }
         let shared = self.clone();
-        let mut entries = tokio::task::spawn_blocking(move || shared.read_disk(from, to.min(first_cached)))
-            .await
-            .map_err(io::Error::other)??;
+        let mut entries = tokio::task::spawn_blocking(move || {
+            let read = shared.read_disk(from, to.min(first_cached));
+            read.inspect_err(|error| shared.quarantine.look_at(error))
+        })
+        .await
+        .map_err(io::Error::other)??;
         entries.append(&mut cached);
         Ok(entries)
     }
@@ -271,7 +277,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             return Ok(());
         }
         let (done, result) = oneshot::channel();
-        self.shared.threads.raft(RaftOp::Truncate { from, end, done }).await?;
+        self.shared.threads.raft(RaftOp::Truncate { last: last_log_id, end, done }).await?;
         finished(result).await
     }
 

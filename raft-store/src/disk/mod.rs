@@ -7,18 +7,25 @@
 //! ```
 //!
 //! Only the two threads of `io` write the database, so nothing blocks a tokio worker on the disk.
+//! Beside it lie the [`floor`], below which the node refuses to start, the snapshots, and, once damage
+//! was found, the note of the [`quarantine`].
 
 mod db;
+mod error;
+mod failure;
+mod floor;
+mod format;
 mod io;
 mod log_cache;
 mod log_store;
 mod metrics;
 mod open;
+mod quarantine;
 mod snapshot;
 mod snapshot_file;
 mod state_machine;
 
-pub use db::OpenError;
+pub use error::OpenError;
 pub use log_store::{LogReader, LogStore};
 pub use metrics::StoreMetrics;
 pub use open::{IncomingSnapshots, Marker, RecomputedDigest, Store, StoreOptions, recompute_digest};

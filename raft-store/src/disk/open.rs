@@ -1,7 +1,7 @@
-//! Opening a store: database, log, state machine, snapshots, threads.
+//! Opening a store: checks that change nothing, then database, floor, log, state machine, snapshots, threads.
 
 use std::{
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -11,15 +11,27 @@ use rocksdb::WriteBatch;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    db::{Db, Family, OpenError, meta_key},
+    db::{Db, Family, RocksError, meta_key},
+    error::OpenError,
+    failure::Failure,
+    floor::{Floor, FloorFile, FloorRecord},
+    format::{FORMAT, WITH_FLOOR},
     io::IoThreads,
     log_store::{LogStore, load_cache},
     metrics::StoreMetrics,
+    quarantine::Quarantine,
     snapshot::SnapshotFolder,
     snapshot_file::{SnapshotError, SnapshotReceiver},
     state_machine::{StateMachine, recover},
 };
-use crate::{digest::Digest, raft_types::LogId, records::LogIdRecord, view::Views};
+use crate::{
+    codec,
+    digest::Digest,
+    failpoint,
+    raft_types::{LogId, Vote},
+    records::{EntryRecord, LogIdRecord, VoteRecord},
+    view::Views,
+};
 
 /// Whose a store is. Written once, when it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,20 +93,33 @@ impl Store {
     /// Opens the store, or makes it if the folder is empty. Blocks on the disk.
     ///
     /// # Errors
-    /// Every [`OpenError`]. Nothing is changed on disk then.
+    /// Every [`OpenError`]. Nothing is changed on disk then, but for the note of a quarantine.
     pub fn open(options: &StoreOptions) -> Result<Store, OpenError> {
         let folder_error = |source| OpenError::Io { path: options.folder.clone(), source };
         std::fs::create_dir_all(&options.folder).map_err(folder_error)?;
-        let db = Arc::new(Db::open(&database_path(&options.folder))?);
-        check_marker(&db, &options.marker)?;
-        let cache = load_cache(&db).map_err(|error| db.damaged(&error))?;
-        let recovered = recover(&db).map_err(|error| db.damaged(&error))?;
+        let quarantine = Quarantine::new(&options.folder);
+        let damaged = |error: io::Error| quarantine.enter(&error);
+        quarantine.check()?;
+        let floor_path = Floor::path(&options.folder);
+        let floor_error = |source| OpenError::Io { path: floor_path.clone(), source };
+        let floor = FloorFile::read(&floor_path).map_err(floor_error)?;
+        check(options, &quarantine, &floor)?;
+
+        let db = Arc::new(open_database(&quarantine, Db::open(&database_path(&options.folder)))?);
+        failpoint::pass("store.open.database");
+        let failure = Failure::default();
+        let floor = settle(&db, options, floor, &failure).map_err(floor_error)?;
+        let cache = load_cache(&db).map_err(damaged)?;
+        failpoint::pass("store.open.log");
+        let recovered = recover(&db).map_err(damaged)?;
+        failpoint::pass("store.open.state");
         let snapshots =
             Arc::new(SnapshotFolder::open(&options.folder.join("snapshots")).map_err(folder_error)?);
         let cache = Arc::new(Mutex::new(cache));
-        let threads = Arc::new(IoThreads::start(&db, &cache, &options.metrics).map_err(folder_error)?);
-        let log = LogStore::new(db.clone(), cache, threads.clone()).map_err(|error| db.damaged(&error))?;
-        let machine = StateMachine::new(recovered, db, threads, snapshots.clone());
+        let threads =
+            Arc::new(IoThreads::start(&db, &cache, floor, &options.metrics, &failure).map_err(folder_error)?);
+        let log = LogStore::new(db.clone(), cache, threads.clone(), quarantine.clone()).map_err(damaged)?;
+        let machine = StateMachine::new(recovered, db, threads, snapshots.clone(), quarantine);
         let views = machine.views();
         Ok(Store { log, machine, views, incoming: IncomingSnapshots { folder: snapshots } })
     }
@@ -104,18 +129,144 @@ fn database_path(folder: &Path) -> PathBuf {
     folder.join("db")
 }
 
-fn check_marker(db: &Db, marker: &Marker) -> Result<(), OpenError> {
-    match db.get_meta::<Marker>(meta_key::MARKER).map_err(|error| db.damaged(&error))? {
-        Some(found) if found == *marker => Ok(()),
-        Some(found) => Err(db.foreign(found.to_string(), marker.to_string())),
-        None => {
-            let mut batch = WriteBatch::default();
-            db.put_meta(&mut batch, meta_key::MARKER, marker)
-                .and_then(|()| db.write(batch))
-                .and_then(|()| db.sync())
-                .map_err(|error| db.damaged(&error))
+fn open_database<T>(quarantine: &Quarantine, opened: Result<T, RocksError>) -> Result<T, OpenError> {
+    opened.map_err(|error| match error {
+        RocksError::Damaged(error) => quarantine.enter(&error),
+        RocksError::Unusable(error) => error,
+    })
+}
+
+/// Looks at what is there without changing it: format, owner, and whether all that was promised is
+/// there. What is refused here is found by the next start, and by people, as it was.
+fn check(options: &StoreOptions, quarantine: &Quarantine, floor: &FloorFile) -> Result<(), OpenError> {
+    let damaged = |error: io::Error| quarantine.enter(&error);
+    let path = database_path(&options.folder);
+    if !open_database(quarantine, Db::is_complete(&path))? {
+        // The floor is made when the database is complete.
+        return match floor {
+            FloorFile::Missing => Ok(()),
+            _ => Err(quarantine.enter(&"the database is gone, though this node has used one")),
+        };
+    }
+    let db = open_database(quarantine, Db::open_read_only(&path))?;
+    let format: Option<u32> = db.get_meta(meta_key::FORMAT).map_err(damaged)?;
+    let marker: Option<Marker> = db.get_meta(meta_key::MARKER).map_err(damaged)?;
+    if let Some(found) = format.filter(|format| *format > FORMAT) {
+        return Err(OpenError::NewerFormat { path: options.folder.clone(), found });
+    }
+    let promised_to = match floor {
+        FloorFile::Found(record, _) => Some(record.marker),
+        _ => None,
+    };
+    if let Some(found) = marker.or(promised_to).filter(|marker| *marker != options.marker) {
+        let (found, expected) = (found.to_string(), options.marker.to_string());
+        return Err(OpenError::Foreign { path: options.folder.clone(), found, expected });
+    }
+    let held = Held::read(&db).map_err(damaged)?;
+    if format.is_none() && !held.is_nothing() {
+        return Err(quarantine.enter(&"the database has lost the number of its format"));
+    }
+    match floor {
+        FloorFile::Found(record, _) => match held.less_than(record) {
+            Some(reason) => Err(quarantine.enter(&reason)),
+            None => Ok(()),
+        },
+        FloorFile::Damaged => {
+            Err(quarantine.enter(&"the file 'floor' can't be read: neither of its slots is whole"))
+        }
+        FloorFile::Missing if format.is_some_and(|format| format >= WITH_FLOOR) && !held.is_nothing() => {
+            Err(quarantine.enter(&"the file 'floor' is gone, though the database holds a log"))
+        }
+        FloorFile::Missing => Ok(()),
+    }
+}
+
+/// What a database holds of what a node promises.
+struct Held {
+    last: Option<LogId>,
+    vote: Option<Vote>,
+}
+
+impl Held {
+    fn read(db: &Db) -> io::Result<Held> {
+        let logged = match db.last(Family::Log)? {
+            Some((_, record)) => Some(LogId::from(codec::decode::<EntryRecord>(&record)?.log_id())),
+            None => None,
+        };
+        let purged: Option<LogIdRecord> = db.get_meta(meta_key::PURGED)?;
+        // What was applied from a snapshot was never in the log.
+        let applied: Option<LogIdRecord> = db.get_meta(meta_key::APPLIED)?;
+        let vote: Option<VoteRecord> = db.get_meta(meta_key::VOTE)?;
+        let last = logged.max(purged.map(LogId::from)).max(applied.map(LogId::from));
+        Ok(Held { last, vote: vote.map(Vote::from) })
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.last.is_none() && self.vote.is_none()
+    }
+
+    /// Says what is missing, if this is less than what was promised.
+    fn less_than(&self, floor: &FloorRecord) -> Option<String> {
+        if self.last < floor.last() {
+            return Some(format!(
+                "its log ends at {}, though entries up to {} were synced",
+                shown(self.last),
+                shown(floor.last())
+            ));
+        }
+        match floor.vote() {
+            // Votes of one term for two candidates have no order: that is no vote kept either.
+            Some(promised)
+                if self.vote.is_none_or(|vote| vote < promised || vote.partial_cmp(&promised).is_none()) =>
+            {
+                Some(format!(
+                    "its vote is {}, though {promised} was synced",
+                    self.vote.map_or_else(|| "none".to_owned(), |vote| vote.to_string())
+                ))
+            }
+            _ => None,
         }
     }
+}
+
+fn shown(id: Option<LogId>) -> String {
+    id.map_or_else(
+        || "nothing".to_owned(),
+        |id| format!("index {} of term {}", id.index(), id.committed_leader_id().term),
+    )
+}
+
+/// Brings a checked store to the present format: marker, floor, format number, in this order, each
+/// synced before the next.
+fn settle(db: &Db, options: &StoreOptions, floor: FloorFile, failure: &Failure) -> io::Result<Floor> {
+    let path = Floor::path(&options.folder);
+    if db.get_meta::<Marker>(meta_key::MARKER)?.is_none() {
+        put_synced(db, meta_key::MARKER, &options.marker)?;
+    }
+    let (record, slot) = match floor {
+        FloorFile::Found(record, slot) => (record, slot),
+        FloorFile::Missing | FloorFile::Damaged => {
+            let held = Held::read(db)?;
+            // A promise is made only of what is on disk for certain.
+            db.sync()?;
+            let record = FloorRecord::new(options.marker, held.last, held.vote);
+            Floor::create(&path, &record)?;
+            (record, 0)
+        }
+    };
+    failpoint::pass("store.open.floor");
+    if db.get_meta::<u32>(meta_key::FORMAT)? != Some(FORMAT) {
+        put_synced(db, meta_key::FORMAT, &FORMAT)?;
+    }
+    failpoint::pass("store.open.format");
+    Floor::open(&path, record, slot, failure.clone())
+}
+
+fn put_synced<T: Serialize>(db: &Db, key: &[u8], value: &T) -> io::Result<()> {
+    let mut batch = WriteBatch::default();
+    db.put_meta(&mut batch, key, value)?;
+    db.write(batch)?;
+    db.sync()
 }
 
 /// What a stopped node's database holds.
@@ -133,24 +284,26 @@ pub struct RecomputedDigest {
     pub rows: u64,
 }
 
-/// Recomputes the digest of a stopped node's state from its rows. Blocks on the disk.
+/// Recomputes the digest of a stopped node's state from its rows. Changes nothing. Blocks on the disk.
 ///
 /// # Errors
-/// Every [`OpenError`]; the database of a running node is locked.
+/// [`OpenError::Rocks`] or [`OpenError::Damaged`].
 pub fn recompute_digest(folder: &Path) -> Result<RecomputedDigest, OpenError> {
-    let db = Db::open(&database_path(folder))?;
+    let quarantine = Quarantine::new(folder);
+    let damaged = |error: io::Error| quarantine.enter(&error);
+    let db = open_database(&quarantine, Db::open_read_only(&database_path(folder)))?;
     let (mut recomputed, mut rows) = (Digest::default(), 0);
     db.scan(Family::State, &[], |key, row| {
         recomputed.add(key, row);
         rows += 1;
         Ok(true)
     })
-    .map_err(|error| db.damaged(&error))?;
-    let read = || -> std::io::Result<_> {
+    .map_err(damaged)?;
+    let read = || -> io::Result<_> {
         let applied: Option<LogIdRecord> = db.get_meta(meta_key::APPLIED)?;
         Ok((db.get_meta(meta_key::MARKER)?, applied, db.get_meta(meta_key::DIGEST)?))
     };
-    let (marker, applied, stored) = read().map_err(|error| db.damaged(&error))?;
+    let (marker, applied, stored) = read().map_err(damaged)?;
     Ok(RecomputedDigest {
         marker,
         applied: applied.map(LogId::from),

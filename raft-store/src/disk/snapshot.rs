@@ -14,7 +14,7 @@ use std::{
 use openraft::{RaftSnapshotBuilder, storage::Snapshot};
 
 use super::snapshot_file::{SnapshotError, SnapshotFile, SnapshotReceiver};
-use crate::{raft_types::TypeConfig, view::View};
+use crate::{failpoint, raft_types::TypeConfig, view::View};
 
 const SUFFIX: &str = "snapshot";
 const UNFINISHED: &str = "unfinished";
@@ -101,10 +101,10 @@ impl SnapshotFolder {
         // One that was installed while this one was built covers more: it stays.
         if let Some(newer) = current.as_ref().filter(|it| it.meta().last_log_id > snapshot.meta().last_log_id)
         {
-            fs::remove_file(snapshot.path())?;
             return Ok(newer.clone());
         }
         fs::rename(snapshot.path(), &path)?;
+        failpoint::pass("store.snapshot.renamed");
         fs::File::open(&self.path)?.sync_all()?;
         let snapshot = SnapshotFile::open(&path).map_err(io::Error::other)?;
         if let Some(before) = current.replace(snapshot.clone())

@@ -22,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     codec::{self, CodecError},
     digest::Digest,
+    failpoint,
     raft_types::SnapshotMeta,
     records::{Blob, SnapshotMetaRecord},
     view::View,
@@ -88,6 +89,20 @@ pub struct SnapshotFile {
     path: PathBuf,
     bytes: u64,
     meta: SnapshotMeta,
+    /// While nobody keeps the file under a name of its own.
+    _unkept: Option<Arc<Unkept>>,
+}
+
+/// A file that is removed unless it was given another name: one that is being written, or that was
+/// received and Raft had no use for.
+#[derive(Debug)]
+struct Unkept(PathBuf);
+
+impl Drop for Unkept {
+    fn drop(&mut self) {
+        // Only tidiness: what is left over is removed at the next start.
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 impl SnapshotFile {
@@ -117,8 +132,14 @@ impl SnapshotFile {
         Ok(chunk)
     }
 
-    /// Writes `view` to a new file at `path`. May block on the disk.
-    pub(super) fn write(view: &View, path: &Path) -> Result<SnapshotFile, SnapshotError> {
+    /// Writes `view` to a new file at `path`, which is removed with the last handle unless it was given
+    /// another name by then. May block on the disk.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub fn write(view: &View, path: &Path) -> Result<SnapshotFile, SnapshotError> {
+        let unkept = Arc::new(Unkept(path.to_owned()));
+        failpoint::pass("store.snapshot.begun");
         let io_error = |source| SnapshotError::Io { path: path.to_owned(), source };
         let record = |source| SnapshotError::Record { path: path.to_owned(), source };
         let mut out = FrameWriter::create(path).map_err(io_error)?;
@@ -141,6 +162,7 @@ impl SnapshotFile {
                     run.push((Blob(key.into()), Blob(row.into())));
                     if run_bytes >= FRAME_BYTES && failed.is_none() {
                         failed = out.rows(&mut run, path).err();
+                        failpoint::pass("store.snapshot.half");
                         run_bytes = 0;
                     }
                 })
@@ -151,7 +173,8 @@ impl SnapshotFile {
         }
         out.rows(&mut run, path)?;
         out.finish().map_err(io_error)?;
-        Self::open(path)
+        failpoint::pass("store.snapshot.written");
+        Ok(SnapshotFile { _unkept: Some(unkept), ..Self::open(path)? })
     }
 
     /// Opens and checks a file. May block on the disk.
@@ -175,7 +198,8 @@ impl SnapshotFile {
         if digest != header.digest || rows != header.rows {
             return Err(reader.damaged("its rows are not the ones that its header names"));
         }
-        Ok(SnapshotFile { meta: header.meta.into(), file: Arc::new(file), path: path.to_owned(), bytes })
+        let meta = header.meta.into();
+        Ok(SnapshotFile { meta, file: Arc::new(file), path: path.to_owned(), bytes, _unkept: None })
     }
 
     /// Calls `each` for every row, in key order. May block on the disk.
@@ -328,17 +352,18 @@ impl<'a> FrameReader<'a> {
     }
 }
 
-/// Takes a snapshot in as it arrives, chunk by chunk, into a file of its own.
+/// Takes a snapshot in as it arrives, chunk by chunk, into a file of its own. The file is gone when
+/// the transfer is broken off, and when nobody has kept it in the end.
 pub struct SnapshotReceiver {
-    path: PathBuf,
-    file: Option<File>,
+    unkept: Unkept,
+    file: File,
 }
 
 impl SnapshotReceiver {
     /// Begins a file at `path`. May block on the disk.
     pub(super) fn create(path: PathBuf) -> Result<Self, SnapshotError> {
         match File::create(&path) {
-            Ok(file) => Ok(SnapshotReceiver { path, file: Some(file) }),
+            Ok(file) => Ok(SnapshotReceiver { unkept: Unkept(path), file }),
             Err(source) => Err(SnapshotError::Io { path, source }),
         }
     }
@@ -348,32 +373,17 @@ impl SnapshotReceiver {
     /// # Errors
     /// If it can't be written.
     pub fn write(&mut self, chunk: &[u8]) -> Result<(), SnapshotError> {
-        let written = match &mut self.file {
-            Some(file) => file.write_all(chunk),
-            None => Err(io::ErrorKind::BrokenPipe.into()),
-        };
-        written.map_err(|source| SnapshotError::Io { path: self.path.clone(), source })
+        self.file.write_all(chunk).map_err(|source| SnapshotError::Io { path: self.unkept.0.clone(), source })
     }
 
     /// Ends the file and checks it. May block on the disk.
     ///
     /// # Errors
     /// As [`SnapshotFile::open`].
-    pub fn finish(mut self) -> Result<SnapshotFile, SnapshotError> {
-        if let Some(file) = &self.file {
-            file.sync_all().map_err(|source| SnapshotError::Io { path: self.path.clone(), source })?;
-        }
-        let snapshot = SnapshotFile::open(&self.path)?;
-        self.file = None;
-        Ok(snapshot)
-    }
-}
-
-impl Drop for SnapshotReceiver {
-    fn drop(&mut self) {
-        // Still open: the transfer was broken off, and a part of a snapshot is worth nothing.
-        if self.file.take().is_some() {
-            let _ = fs::remove_file(&self.path);
-        }
+    pub fn finish(self) -> Result<SnapshotFile, SnapshotError> {
+        let SnapshotReceiver { unkept, file } = self;
+        file.sync_all().map_err(|source| SnapshotError::Io { path: unkept.0.clone(), source })?;
+        let snapshot = SnapshotFile::open(&unkept.0)?;
+        Ok(SnapshotFile { _unkept: Some(Arc::new(unkept)), ..snapshot })
     }
 }

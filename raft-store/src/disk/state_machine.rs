@@ -12,13 +12,16 @@ use rocksdb::WriteBatch;
 use super::{
     db::{Db, Family, meta_key},
     io::IoThreads,
+    quarantine::Quarantine,
     snapshot::{SnapshotBuilder, SnapshotFolder},
     snapshot_file::SnapshotFile,
 };
 use crate::{
-    applier::Applier,
+    applier::{Applier, ApplyError},
     command::Outcome,
     digest::Digest,
+    failpoint,
+    mutant::{self, Mutant},
     proposal::{Answer, Revision},
     raft_types::{EntryPayload, LogId, SnapshotMeta, StoredMembership, TypeConfig},
     records::{LogIdRecord, StoredMembershipRecord},
@@ -38,6 +41,7 @@ pub struct StateMachine {
     db: Arc<Db>,
     threads: Arc<IoThreads>,
     snapshots: Arc<SnapshotFolder>,
+    quarantine: Quarantine,
 }
 
 /// What the state machine was when the node stopped.
@@ -80,6 +84,7 @@ impl StateMachine {
         db: Arc<Db>,
         threads: Arc<IoThreads>,
         snapshots: Arc<SnapshotFolder>,
+        quarantine: Quarantine,
     ) -> StateMachine {
         let Recovered { state, digest, applied, membership } = recovered;
         let applier = Applier::resume(state, digest);
@@ -89,7 +94,7 @@ impl StateMachine {
             membership: membership.clone(),
             digest,
         }));
-        StateMachine { applier, applied, membership, views, db, threads, snapshots }
+        StateMachine { applier, applied, membership, views, db, threads, snapshots, quarantine }
     }
 
     /// Where readers find what was applied.
@@ -110,7 +115,7 @@ impl StateMachine {
     fn apply_entry(&mut self, id: LogId, payload: &EntryPayload) -> io::Result<Answer> {
         let answer = match payload {
             EntryPayload::Normal(proposal) => {
-                self.applier.apply(id.index(), proposal).map_err(io::Error::other)?
+                self.applier.apply(id.index(), proposal).map_err(|error| self.broken(error))?
             }
             EntryPayload::Blank => self.nothing(id),
             EntryPayload::Membership(membership) => {
@@ -122,13 +127,20 @@ impl StateMachine {
         Ok(answer)
     }
 
+    /// An entry that this version can't read is damaged, or was written by a newer one.
+    fn broken(&self, error: ApplyError) -> io::Error {
+        let error = io::Error::new(io::ErrorKind::InvalidData, error);
+        self.quarantine.look_at(&error);
+        error
+    }
+
     fn nothing(&self, id: LogId) -> Answer {
         let epoch = self.applier.state().cluster().map_or(0, |cluster| cluster.epoch.number);
         Answer { revision: Revision { epoch, index: id.index() }, result: Ok(Outcome::Nothing) }
     }
 
-    /// What was applied since the last call, and where it ends, as one batch.
-    fn take_batch(&mut self) -> io::Result<WriteBatch> {
+    /// What was applied since the last call.
+    fn take_changes(&mut self) -> io::Result<WriteBatch> {
         let mut batch = WriteBatch::default();
         for change in self.applier.take_changes().map_err(io::Error::other)? {
             match change.after {
@@ -136,8 +148,17 @@ impl StateMachine {
                 None => self.db.delete(&mut batch, Family::State, &change.key)?,
             }
         }
-        self.add_position(&mut batch)?;
         Ok(batch)
+    }
+
+    /// Writes what was applied since the last call, and where it ends, in one batch.
+    async fn write_applied(&mut self) -> io::Result<()> {
+        let mut batch = self.take_changes()?;
+        if mutant::active(Mutant::ApplyInTwo) {
+            self.threads.apply(std::mem::take(&mut batch), None).await?;
+        }
+        self.add_position(&mut batch)?;
+        self.threads.apply(batch, None).await
     }
 
     fn add_position(&self, batch: &mut WriteBatch) -> io::Result<()> {
@@ -172,8 +193,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                     answers.push((responder, answer));
                 }
             }
-            let batch = self.take_batch()?;
-            self.threads.apply(batch, false).await?;
+            self.write_applied().await?;
             self.publish();
             for (responder, answer) in answers {
                 responder.send(answer);
@@ -191,6 +211,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &SnapshotMeta,
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
+        failpoint::pass("store.install.begun");
         let db = self.db.clone();
         let read = snapshot.clone();
         let (state, digest, mut batch) = tokio::task::spawn_blocking(move || -> io::Result<_> {
@@ -211,12 +232,14 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         // First: after a crash in between, openraft installs the newer snapshot again, while a newer
         // state with an older snapshot could never be sent to a follower.
         self.snapshots.adopt(snapshot).await?;
+        failpoint::pass("store.install.adopted");
         self.applier = Applier::resume(state, digest);
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.add_position(&mut batch)?;
         // The log behind a snapshot is gone, so nothing could repeat what is not synced.
-        self.threads.apply(batch, true).await?;
+        self.threads.apply(batch, self.applied).await?;
+        failpoint::pass("store.install.written");
         self.publish();
         Ok(())
     }

@@ -2,6 +2,8 @@
 #![cfg(feature = "rocksdb")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod damage;
+mod formats;
 mod recovery;
 mod snapshots;
 mod suite;

@@ -1,15 +1,12 @@
-//! What is there after a restart, and what is refused.
+//! What is there after a restart.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use openraft::{RaftLogReader, storage::RaftLogStorage, storage::RaftStateMachine};
 use quorate_license::NodeId;
-use quorate_raft_store::{
-    disk::{OpenError, Store, recompute_digest},
-    raft_types::{IoFlushed, Vote, log_id},
-};
+use quorate_raft_store::raft_types::{IoFlushed, Vote, log_id};
 
-use super::{append, apply, blank, indexes, marker, open, options, proposal};
+use super::{append, apply, blank, indexes, open, proposal};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_there_after_a_restart() {
@@ -67,63 +64,6 @@ async fn entries_older_than_the_cache_are_read_from_disk() {
     }
     assert_eq!(indexes(&mut store.log, 0, 20_000).await, (0..20_000).collect::<Vec<_>>());
     assert_eq!(indexes(&mut store.log, 11_990, 12_010).await, (11_990..12_010).collect::<Vec<_>>());
-}
-
-#[test]
-fn a_database_of_another_node_is_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    drop(open(folder.path()).unwrap());
-    let mut other = options(folder.path());
-    other.marker = marker(2);
-    match Store::open(&other) {
-        Err(OpenError::Foreign { found, expected, .. }) => {
-            assert!(found.starts_with("node 1 ") && expected.starts_with("node 2 "), "{found}, {expected}");
-        }
-        other => panic!("{:?}", other.err()),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_changed_byte_of_a_row_is_noticed() {
-    let folder = tempfile::tempdir().unwrap();
-    {
-        let mut store = open(folder.path()).unwrap();
-        let entries: Vec<_> = (0..50).map(|index| proposal(1, index)).collect();
-        append(&mut store.log, entries.clone()).await;
-        apply(&mut store, entries).await;
-    }
-    let intact = recompute_digest(folder.path()).unwrap();
-    assert_eq!(intact.stored, intact.recomputed);
-    assert_eq!(intact.applied, Some(log_id(1, 49)));
-
-    change_one_row(&folder.path().join("db"));
-    let damaged = recompute_digest(folder.path()).unwrap();
-    assert_ne!(damaged.stored, damaged.recomputed);
-    assert!(matches!(open(folder.path()), Err(OpenError::Damaged { .. })));
-}
-
-/// Changes the last byte of one row of the state, behind the store's back.
-fn change_one_row(path: &Path) {
-    let families = ["default", "log", "meta", "state"];
-    let db = rocksdb::DB::open_cf(&rocksdb::Options::default(), path, families).unwrap();
-    let state = db.cf_handle("state").unwrap();
-    let (key, mut row) = db.iterator_cf(state, rocksdb::IteratorMode::End).next().unwrap().unwrap();
-    *row.last_mut().unwrap() ^= 1;
-    db.put_cf(state, key, row).unwrap();
-}
-
-#[test]
-fn a_database_of_a_newer_format_is_refused_and_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    drop(open(folder.path()).unwrap());
-    {
-        let families = ["default", "log", "meta", "state"];
-        let path = folder.path().join("db");
-        let db = rocksdb::DB::open_cf(&rocksdb::Options::default(), path, families).unwrap();
-        let newer = quorate_raft_store::codec::encode(&99u32).unwrap();
-        db.put_cf(db.cf_handle("meta").unwrap(), b"format", newer).unwrap();
-    }
-    assert!(matches!(open(folder.path()), Err(OpenError::NewerFormat { found: 99, .. })));
 }
 
 #[test]

@@ -13,6 +13,8 @@ use crate::{
 
 /// How long an answer is remembered.
 const RETENTION_MS: i64 = 120_000;
+/// The answers of this many entries are remembered even longer.
+const MIN_ENTRIES: u64 = 16_384;
 /// How many answers are remembered at most.
 const MOST_ANSWERS: u64 = 200_000;
 
@@ -63,6 +65,7 @@ fn an_answer_is_remembered_for_its_time_and_not_longer() {
     let first = replica.apply(&tick(request.0, sample::start()));
     let remembered = |replica: &Replica| replica.state().answered(request).map(|row| row.answer.clone());
 
+    replica.skip(MIN_ENTRIES);
     replica.tick(sample::start().plus_ms(RETENTION_MS));
     assert_eq!(remembered(&replica), Some(first));
     replica.tick(sample::start().plus_ms(RETENTION_MS + 1));
@@ -74,13 +77,27 @@ fn an_answer_is_remembered_for_its_time_and_not_longer() {
 }
 
 #[test]
+fn a_clock_that_is_far_ahead_makes_no_answer_be_forgotten() {
+    let mut replica = Replica::with_nodes(1);
+    let first = replica.apply(&tick(1 << 100, sample::start()));
+    let ahead = sample::start().plus_ms(1000 * RETENTION_MS);
+    let asked_at = replica.last_index();
+    while replica.last_index() < asked_at + MIN_ENTRIES - 1 {
+        replica.tick(ahead);
+    }
+    assert_eq!(replica.apply(&tick(1 << 100, ahead)), first, "and the repeat is applied once");
+}
+
+#[test]
 fn a_request_that_was_forgotten_and_came_again_is_remembered_for_its_whole_time() {
     let mut replica = Replica::with_nodes(1);
     let request = RequestId(1 << 100);
     replica.apply(&tick(request.0, sample::start()));
     let again = sample::start().plus_ms(RETENTION_MS + 1);
+    replica.skip(MIN_ENTRIES);
     replica.tick(again);
     replica.apply(&tick(request.0, again));
+    replica.skip(MIN_ENTRIES);
     replica.tick(again.plus_ms(RETENTION_MS));
     assert!(replica.state().answered(request).is_some());
     replica.tick(again.plus_ms(RETENTION_MS + 1));
@@ -107,6 +124,7 @@ fn one_entry_forgets_four_answers_at_most() {
     let later = sample::start().plus_ms(RETENTION_MS + 1);
     let left: Vec<usize> = (21..=27)
         .map(|index| {
+            let index = index + MIN_ENTRIES;
             applier.apply(index, &tick(index.into(), later).encode().unwrap()).unwrap();
             remembered(&applier)
         })

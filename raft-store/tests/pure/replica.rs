@@ -109,6 +109,11 @@ impl Replica {
         u8::try_from(self.state().nodes().len()).unwrap()
     }
 
+    /// Goes on as if this many entries without a proposal had been applied.
+    pub(crate) fn skip(&mut self, entries: u64) {
+        self.index += entries;
+    }
+
     /// The index of the last applied entry, which is also the id of its request.
     pub(crate) fn last_index(&self) -> u64 {
         self.index

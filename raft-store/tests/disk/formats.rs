@@ -1,0 +1,123 @@
+//! Stores that a release has written are opened by newer code: the older ones are upgraded.
+//!
+//! `QUORATE_BLESS=1` writes the store of the present format, if it is not there yet. What is there is
+//! never written again.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use openraft::{
+    RaftLogReader, RaftSnapshotBuilder,
+    storage::{RaftLogStorage, RaftStateMachine},
+};
+use quorate_license::NodeId;
+use quorate_raft_store::{
+    disk::{SnapshotFile, Store},
+    raft_types::{Vote, log_id},
+};
+
+use super::{append, apply, blank, indexes, open, proposal};
+
+/// The format that this version writes.
+const PRESENT: u32 = 2;
+
+fn golden(format: u32) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/disk/golden/store-{format}"))
+}
+
+fn vote() -> Vote {
+    Vote::new_committed(3, NodeId(1))
+}
+
+/// What every golden store holds.
+async fn fill(store: &mut Store) {
+    store.log.save_vote(&vote()).await.unwrap();
+    append(&mut store.log, (0..20).map(|index| proposal(1, index)).collect()).await;
+    append(&mut store.log, vec![blank(3, 20), proposal(3, 21), proposal(3, 22)]).await;
+    apply(store, (0..20).map(|index| proposal(1, index)).collect()).await;
+    let mut builder = store.machine.try_create_snapshot_builder(true).await.unwrap();
+    builder.build_snapshot().await.unwrap();
+    store.log.save_committed(Some(log_id(3, 20))).await.unwrap();
+    store.log.purge(log_id(1, 4)).await.unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+        if path.is_dir() {
+            copy(&path, &to.join(name));
+        } else {
+            fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
+}
+
+/// Writes the golden store of the present format.
+async fn bless() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = {
+        let mut store = open(folder.path()).unwrap();
+        fill(&mut store).await;
+        store.views.current().digest.to_string()
+    };
+    // Opened once more, so that all is in tables.
+    drop(open(folder.path()).unwrap());
+    for entry in fs::read_dir(folder.path().join("db")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.starts_with("LOG") || name.starts_with("OPTIONS") || name == "LOCK" {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    fs::write(folder.path().join("digest.txt"), digest).unwrap();
+    copy(folder.path(), &golden(PRESENT));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stores_of_every_format_are_opened_and_upgraded() {
+    let blessing = std::env::var_os("QUORATE_BLESS").is_some_and(|value| value == "1");
+    if blessing && !golden(PRESENT).exists() {
+        bless().await;
+    }
+    for format in 1..=PRESENT {
+        let folder = tempfile::tempdir().unwrap();
+        copy(&golden(format), folder.path());
+        let digest = fs::read_to_string(folder.path().join("digest.txt")).unwrap();
+        // The second time it is of the present format.
+        for _ in 0..2 {
+            let mut store = open(folder.path()).unwrap();
+            assert!(folder.path().join("floor").exists(), "format {format}");
+            assert_eq!(store.log.read_vote().await.unwrap(), Some(vote()), "format {format}");
+            assert_eq!(store.log.read_committed().await.unwrap(), Some(log_id(3, 20)));
+            assert_eq!(indexes(&mut store.log, 0, 100).await, (5..23).collect::<Vec<_>>());
+            let state = store.log.get_log_state().await.unwrap();
+            assert_eq!(
+                (state.last_purged_log_id, state.last_log_id),
+                (Some(log_id(1, 4)), Some(log_id(3, 22)))
+            );
+            assert_eq!(store.machine.applied_state().await.unwrap().0, Some(log_id(1, 19)));
+            assert_eq!(store.views.current().digest.to_string(), digest);
+            let snapshot = store.machine.get_current_snapshot().await.unwrap().unwrap();
+            assert_eq!(snapshot.meta.last_log_id, Some(log_id(1, 19)));
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_a_release_has_written_is_written_the_same() {
+    let path = golden(PRESENT).join("snapshots");
+    let kept = fs::read_dir(path).unwrap().next().unwrap().unwrap().path();
+    let snapshot = SnapshotFile::open(&kept).unwrap();
+    let mut rows = 0;
+    snapshot
+        .rows(|_, _| {
+            rows += 1;
+            Ok(())
+        })
+        .unwrap();
+    assert!(rows > 20);
+    assert_eq!(&fs::read(&kept).unwrap()[..12], b"QRSTSNAP\x01\0\0\0");
+}
