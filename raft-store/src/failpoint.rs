@@ -5,7 +5,7 @@
 //! as a power switch would.
 
 /// All failpoints of the store.
-pub const FAILPOINTS: [&str; 29] = [
+pub const FAILPOINTS: [&str; 27] = [
     "store.open.database",
     "store.open.format",
     "store.open.floor",
@@ -19,10 +19,8 @@ pub const FAILPOINTS: [&str; 29] = [
     "store.vote.synced",
     "store.truncate.begun",
     "store.truncate.written",
-    "store.truncate.synced",
     "store.purge.begun",
     "store.purge.written",
-    "store.purge.synced",
     "store.floor.written",
     "store.floor.synced",
     "store.floor.lowered",

@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use rocksdb::{
     BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBRecoveryMode, DBWithThreadMode,
-    MultiThreaded, Options, ReadOptions, WriteBatch, WriteOptions,
+    DEFAULT_COLUMN_FAMILY_NAME, MultiThreaded, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -76,8 +76,7 @@ impl Db {
 
     /// Opens the database in `path`, making it if the folder has none.
     pub(super) fn open(path: &Path) -> Result<Db, RocksError> {
-        let families = Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), family_options()));
-        Rocks::open_cf_descriptors(&database_options(), path, families)
+        Rocks::open_cf_descriptors(&database_options(), path, families())
             .map(|rocks| Db { rocks })
             .map_err(|source| refused(path, source))
     }
@@ -87,8 +86,7 @@ impl Db {
         let mut options = database_options();
         options.create_if_missing(false);
         options.create_missing_column_families(false);
-        let families = Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), family_options()));
-        Rocks::open_cf_descriptors_read_only(&options, path, families, false)
+        Rocks::open_cf_descriptors_read_only(&options, path, families(), false)
             .map(|rocks| Db { rocks })
             .map_err(|source| refused(path, source))
     }
@@ -208,7 +206,7 @@ fn refused(path: &Path, source: rocksdb::Error) -> RocksError {
 /// Settings for a small, careful database. Sources: RocksDB's tuning guide and the figures in
 /// `ARCHITECTURE.md`.
 fn database_options() -> Options {
-    let mut options = Options::default();
+    let mut options = family_options();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     // A torn tail that was never synced is dropped; every synced record is there.
@@ -231,10 +229,17 @@ fn family_options() -> Options {
     blocks.set_block_cache(shared_cache());
     blocks.set_cache_index_and_filter_blocks(true);
     let mut options = Options::default();
+    // Also where no table is ever made: the default would bring a cache of its own, of many megabytes.
     options.set_block_based_table_factory(&blocks);
     options.set_write_buffer_size(2 << 20);
     options.set_max_write_buffer_number(2);
     options
+}
+
+/// All families, and RocksDB's own, which stays empty.
+fn families() -> Vec<ColumnFamilyDescriptor> {
+    let names = Family::ALL.map(Family::name).into_iter().chain([DEFAULT_COLUMN_FAMILY_NAME]);
+    names.map(|name| ColumnFamilyDescriptor::new(name, family_options())).collect()
 }
 
 /// One block cache for all families of all stores in this process.

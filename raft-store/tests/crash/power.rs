@@ -18,7 +18,7 @@ const PAGE: u64 = 4096;
 pub(crate) struct Durable {
     /// Bytes of each file at its last completed sync.
     sizes: BTreeMap<String, u64>,
-    /// The files in each folder at its last completed sync.
+    /// The names in each folder at its last completed sync.
     names: BTreeMap<PathBuf, BTreeSet<String>>,
 }
 
@@ -62,13 +62,14 @@ impl Durable {
         for path in files(folder)? {
             let metadata = fs::metadata(&path)?;
             let file = identity(&metadata);
+            // A name that was there before is never lost: a rename takes its place whole, or not at all.
             let named = path.parent().and_then(|parent| self.names.get(parent));
-            if named.is_none_or(|names| !names.contains(&file)) && random.one(3) {
+            if named.is_none_or(|names| !names.contains(&name(&path))) && random.one(3) {
                 fs::remove_file(&path)?;
                 suffered += 1;
                 continue;
             }
-            if path.file_name().is_some_and(|name| name == "floor") {
+            if name(&path) == "floor" {
                 suffered += usize::from(tear(&path, &copies.join(&file), random)?);
                 continue;
             }
@@ -89,14 +90,22 @@ impl Durable {
             let metadata = fs::metadata(&path)?;
             durable.sizes.insert(identity(&metadata), metadata.len());
             let parent = path.parent().map(Path::to_owned).unwrap_or_default();
-            durable.names.entry(parent).or_default().insert(identity(&metadata));
+            durable.names.entry(parent).or_default().insert(name(&path));
         }
         Ok(durable)
     }
 }
 
+fn name(path: &Path) -> String {
+    path.file_name().map(|name| name.display().to_string()).unwrap_or_default()
+}
+
 fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
+    // The child may have been killed before it made the folder.
+    if !folder.exists() {
+        return Ok(found);
+    }
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {

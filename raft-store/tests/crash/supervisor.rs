@@ -25,6 +25,8 @@ use crate::{
 /// After this many rounds a new store is begun.
 const ROUNDS_PER_STORE: u64 = 25;
 const STEPS: u64 = 80;
+/// With so many kills every failpoint is met.
+const ENOUGH_FOR_ALL: u64 = 300;
 
 /// Runs rounds, and counts.
 pub(crate) struct Supervisor {
@@ -230,6 +232,10 @@ impl Supervisor {
                 self.check()?;
             }
             self.renew(false);
+        }
+        let unmet: Vec<_> = FAILPOINTS.iter().filter(|name| !self.points.contains_key(**name)).collect();
+        if count >= ENOUGH_FOR_ALL && !unmet.is_empty() {
+            return Err(format!("nobody was killed at {unmet:?}"));
         }
         Ok(())
     }
