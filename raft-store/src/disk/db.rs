@@ -214,7 +214,7 @@ fn database_options() -> Options {
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_paranoid_checks(true);
     options.set_db_write_buffer_size(12 << 20);
-    options.set_max_total_wal_size(32 << 20);
+    options.set_max_total_wal_size(16 << 20);
     options.set_max_open_files(128);
     options.set_max_background_jobs(2);
     options.set_max_log_file_size(1 << 20);

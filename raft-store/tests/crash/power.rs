@@ -1,11 +1,12 @@
 //! What a power loss leaves: everything that was synced, and of the rest whatever comes to mind.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::{self, OpenOptions},
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use crate::{random::Random, syscalls::identity};
@@ -18,8 +19,8 @@ const PAGE: u64 = 4096;
 pub(crate) struct Durable {
     /// Bytes of each file at its last completed sync.
     sizes: BTreeMap<String, u64>,
-    /// The names in each folder at its last completed sync.
-    names: BTreeMap<PathBuf, BTreeSet<String>>,
+    /// The names in each folder at its last completed sync, and the files that they stood for.
+    names: BTreeMap<PathBuf, BTreeMap<String, String>>,
 }
 
 /// What happens to what was not synced.
@@ -44,7 +45,9 @@ impl Durable {
             }
             Some("D") => {
                 let folder = PathBuf::from(fields.next().unwrap());
-                self.names.insert(folder, fields.map(str::to_owned).collect());
+                let pairs = fields.filter_map(|field| field.split_once('='));
+                let names = pairs.map(|(name, file)| (name.to_owned(), file.to_owned()));
+                self.names.insert(folder, names.collect());
             }
             _ => {}
         }
@@ -59,16 +62,13 @@ impl Durable {
     /// Takes the power away from the store in `folder`. Returns how many files suffered.
     pub(crate) fn lose_power(&self, folder: &Path, copies: &Path, random: &mut Random) -> io::Result<usize> {
         let mut suffered = 0;
+        for path in self.lost_names(folder, random)? {
+            fs::remove_file(&path)?;
+            suffered += 1;
+        }
         for path in files(folder)? {
             let metadata = fs::metadata(&path)?;
             let file = identity(&metadata);
-            // A name that was there before is never lost: a rename takes its place whole, or not at all.
-            let named = path.parent().and_then(|parent| self.names.get(parent));
-            if named.is_none_or(|names| !names.contains(&name(&path))) && random.one(3) {
-                fs::remove_file(&path)?;
-                suffered += 1;
-                continue;
-            }
             if name(&path) == "floor" {
                 suffered += usize::from(tear(&path, &copies.join(&file), random)?);
                 continue;
@@ -83,6 +83,26 @@ impl Durable {
         Ok(suffered)
     }
 
+    /// Names that were made since their folder was synced. A journal keeps the order of such changes, so
+    /// that the last ones are lost, and none before one that has taken the place of another file.
+    fn lost_names(&self, folder: &Path, random: &mut Random) -> io::Result<Vec<PathBuf>> {
+        let mut made = Vec::new();
+        let mut kept_until = SystemTime::UNIX_EPOCH;
+        for path in files(folder)? {
+            let metadata = fs::metadata(&path)?;
+            let names = path.parent().and_then(|parent| self.names.get(parent));
+            match names.and_then(|names| names.get(&name(&path))) {
+                Some(file) if *file == identity(&metadata) => {}
+                Some(_) => kept_until = kept_until.max(metadata.created()?),
+                None => made.push((metadata.created()?, path)),
+            }
+        }
+        made.retain(|(at, _)| *at > kept_until);
+        made.sort();
+        let lost = random.below(made.len() as u64 + 1) as usize;
+        Ok(made.into_iter().rev().take(lost).map(|(_, path)| path).collect())
+    }
+
     /// After a power loss all that is there is on disk.
     pub(crate) fn after_power_loss(folder: &Path) -> io::Result<Durable> {
         let mut durable = Durable::default();
@@ -90,7 +110,7 @@ impl Durable {
             let metadata = fs::metadata(&path)?;
             durable.sizes.insert(identity(&metadata), metadata.len());
             let parent = path.parent().map(Path::to_owned).unwrap_or_default();
-            durable.names.entry(parent).or_default().insert(name(&path));
+            durable.names.entry(parent).or_default().insert(name(&path), identity(&metadata));
         }
         Ok(durable)
     }

@@ -184,7 +184,9 @@ fn sync(fd: RawFd, call: libc::c_long) -> i32 {
 fn names(folder: &Path) -> String {
     let mut names = String::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        names.push_str(&format!(" {}", entry.file_name().display()));
+        if let Ok(metadata) = entry.metadata() {
+            names.push_str(&format!(" {}={}", entry.file_name().display(), identity(&metadata)));
+        }
     }
     names
 }

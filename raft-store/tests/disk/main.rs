@@ -2,6 +2,7 @@
 #![cfg(feature = "rocksdb")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod bounded;
 mod damage;
 mod formats;
 mod recovery;
