@@ -30,7 +30,13 @@ pub enum Use {
 pub struct Peers {
     tls: NodeTls,
     views: Arc<Views>,
-    channels: Mutex<HashMap<(NodeId, Use), Channel>>,
+    channels: Mutex<HashMap<(NodeId, Use), Known>>,
+}
+
+/// A channel, and the address that it was made for.
+struct Known {
+    address: Option<String>,
+    channel: Channel,
 }
 
 impl Peers {
@@ -39,23 +45,31 @@ impl Peers {
         Peers { tls, views, channels: Mutex::default() }
     }
 
-    /// The channel to a node. It need not be reachable.
+    /// The channel to a node. It need not be reachable. A node at another address gets another channel, so
+    /// nothing more goes to the old one, even if somebody still answers there.
     ///
     /// # Errors
     /// Never, for ids that the cluster gave.
     pub fn channel(&self, node: NodeId, purpose: Use) -> Result<Channel, PkiError> {
+        let address = address_of(&self.views, node);
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(channel) = channels.get(&(node, purpose)) {
-            return Ok(channel.clone());
+        if let Some(known) = channels.get(&(node, purpose))
+            && known.address == address
+        {
+            return Ok(known.channel.clone());
         }
         let views = self.views.clone();
         let channel = tls_channel(ChannelOptions {
-            address: move || views.current().state.nodes().get(&node).map(|node| node.addresses.raft.clone()),
+            address: move || address_of(&views, node),
             tls: self.tls.client.clone(),
             server_name: self.tls.server_name(node)?,
             node: Some(node),
         });
-        channels.insert((node, purpose), channel.clone());
+        channels.insert((node, purpose), Known { address, channel: channel.clone() });
         Ok(channel)
     }
+}
+
+fn address_of(views: &Views, node: NodeId) -> Option<String> {
+    views.current().state.addresses_of(node).map(|addresses| addresses.raft.clone())
 }
