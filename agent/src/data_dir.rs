@@ -8,6 +8,7 @@
 //! keys/management    the management key (Management Servers only)
 //! tls/{ca.crt,node.crt,node.key}
 //! starts             how often the agent has started
+//! removed            why the node was taken out of the cluster, if it was
 //! store/             database and snapshots
 //! licenses/          license files and receipts, for the product
 //! ```
@@ -46,7 +47,8 @@ pub enum DataDirError {
     /// `init` or `join` on a prepared directory.
     #[error(
         "the data directory {} is prepared already: it belongs to node {name} ({node}) of cluster {cluster_id}. \
-         Choose another node.data_dir, or start this one with `quorate serve`",
+         Choose another node.data_dir, or start this one with `quorate serve`. If it is lost or damaged, move it away \
+         first: nothing is deleted by itself",
         path.display()
     )]
     Prepared {
@@ -370,19 +372,45 @@ impl DataDir {
     /// # Errors
     /// If the counter can't be read or written.
     pub fn count_start(&self) -> Result<u64, DataDirError> {
-        let before = match self.read("starts")? {
-            Some(text) => std::str::from_utf8(&text)
-                .ok()
-                .and_then(|text| text.trim().parse().ok())
-                .ok_or_else(|| DataDirError::Damaged {
-                    path: self.path.join("starts"),
-                    reason: "it holds no number".to_owned(),
-                })?,
-            None => 0u64,
-        };
-        let now = before + 1;
+        let now = self.starts()? + 1;
         self.write("starts", format!("{now}\n").as_bytes())?;
         Ok(now)
+    }
+
+    /// How often the agent has started on this directory.
+    fn starts(&self) -> Result<u64, DataDirError> {
+        let Some(text) = self.read("starts")? else { return Ok(0) };
+        let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
+        number.ok_or_else(|| DataDirError::Damaged {
+            path: self.path.join("starts"),
+            reason: "it holds no number".to_owned(),
+        })
+    }
+
+    /// Why the node was taken out of the cluster, in words, if another node has told it.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn removed(&self) -> Result<Option<String>, DataDirError> {
+        let text = self.read("removed")?;
+        Ok(text.map(|text| String::from_utf8_lossy(&text).trim().to_owned()))
+    }
+
+    /// Marks the directory as that of a node that was taken out: it is kept, and no node starts on it.
+    ///
+    /// # Errors
+    /// See [`DataDir::save_node_file`].
+    pub fn save_removed(&self, reason: &str) -> Result<(), DataDirError> {
+        self.write("removed", format!("{reason}\n").as_bytes())
+    }
+
+    /// Whether the store was made and is gone: the agent has started on this directory before, and there is
+    /// no database.
+    ///
+    /// # Errors
+    /// As [`DataDir::count_start`].
+    pub fn store_is_lost(&self) -> Result<bool, DataDirError> {
+        Ok(self.starts()? > 0 && !self.store().join("db/CURRENT").exists())
     }
 
     /// Where the store is.
@@ -474,6 +502,18 @@ mod tests {
         assert_eq!(dir.count_start().unwrap(), 2);
         fs::write(dir.path().join("starts"), "x").unwrap();
         assert!(matches!(dir.count_start(), Err(DataDirError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_store_that_is_gone_after_a_start_is_lost() {
+        let (_temp, dir) = directory();
+        assert!(!dir.store_is_lost().unwrap(), "it was not made yet");
+        dir.count_start().unwrap();
+        assert!(dir.store_is_lost().unwrap());
+        fs::create_dir_all(dir.store().join("db")).unwrap();
+        assert!(dir.store_is_lost().unwrap(), "an empty folder is no store");
+        fs::write(dir.store().join("db/CURRENT"), "MANIFEST-000005\n").unwrap();
+        assert!(!dir.store_is_lost().unwrap());
     }
 
     #[test]

@@ -7,9 +7,9 @@ use quorate_license::{
     Nonce, TenantId, Timestamp,
 };
 use quorate_proto::node::v1::{
-    JoinRequest, JoinResponse, NodePresence, NodeStateRequest, NodeStateResponse, PresenceRequest,
-    PresenceResponse, ProposeRequest, ProposeResponse, SignIntegrityKeyRequest, SignIntegrityKeyResponse,
-    SignStatementRequest, SignStatementResponse,
+    JoinRequest, JoinResponse, NodeStateRequest, NodeStateResponse, PresenceRequest, PresenceResponse,
+    ProposeRequest, ProposeResponse, ReportRequest, ReportResponse, SignIntegrityKeyRequest,
+    SignIntegrityKeyResponse, SignStatementRequest, SignStatementResponse,
     cluster_service_server::{ClusterService, ClusterServiceServer},
 };
 use quorate_raft_store::{
@@ -114,6 +114,10 @@ fn joiner(request: JoinRequest) -> Result<(JoinToken, Joiner), Status> {
         },
         certificate_request: request.certificate_request,
         signature,
+        replace: optional(request.replace)
+            .map(|name| name.parse())
+            .transpose()
+            .map_err(|error| invalid("replaced_node_name", error))?,
     };
     Ok((token, joiner))
 }
@@ -149,7 +153,7 @@ impl ClusterService for ClusterApi {
         // A Spooler Controller speaks for itself alone.
         if caller.role != NodeRole::Management {
             match &command {
-                Command::ReportNode(report) if report.node == caller.node && bytes <= MAX_REPORT_BYTES => {}
+                report if report.reports() == Some(caller.node) && bytes <= MAX_REPORT_BYTES => {}
                 other => {
                     return Err(Status::permission_denied(format!(
                         "a Spooler Controller can't propose {}",
@@ -200,15 +204,22 @@ impl ClusterService for ClusterApi {
         request: Request<PresenceRequest>,
     ) -> Result<Response<PresenceResponse>, Status> {
         self.gate.node(&request)?;
-        let presence = self.cluster.own_presence();
-        Ok(Response::new(PresenceResponse {
-            leads: presence.is_some(),
-            nodes: presence
-                .into_iter()
-                .flatten()
-                .map(|(id, online)| NodePresence { id: id.0, online })
-                .collect(),
-        }))
+        Ok(Response::new(self.cluster.own_leader_view().map(PresenceResponse::from).unwrap_or_default()))
+    }
+
+    async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
+        let caller = self.gate.node(&request)?;
+        let record = request.into_inner().command;
+        let command: Command = codec::decode(&record).map_err(|error| invalid("command", error))?;
+        if command.reports() != Some(caller.node) || record.len() > MAX_REPORT_BYTES {
+            return Err(Status::permission_denied("a node reports for itself alone"));
+        }
+        if self.cluster.live_leader().is_none() {
+            return Err(Status::unavailable("this node knows no leader either"));
+        }
+        let answer = self.cluster.propose(command).await.map_err(ApiError::from)?;
+        let answer = codec::encode(&answer).map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(ReportResponse { answer: answer.into() }))
     }
 
     async fn sign_statement(

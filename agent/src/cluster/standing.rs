@@ -93,7 +93,11 @@ impl Cluster {
     fn expel(&self, expelled: Expelled) {
         let known = self.expelled();
         if known.is_none() {
-            tracing::error!(code = expelled.code, "this node is no part of the cluster any more: {}", expelled.message);
+            tracing::error!(
+                code = expelled.code,
+                "this node is no part of the cluster any more: {}",
+                expelled.message
+            );
         }
         if known.is_none_or(|known| !known.by_peer && expelled.by_peer) {
             self.standing.send_replace(Some(Arc::new(expelled)));
