@@ -106,8 +106,6 @@ pub enum AppError {
         path.display()
     )]
     Outdated {
-        /// The stable code.
-        code: String,
         /// What the cluster says.
         message: String,
         /// The node.
@@ -254,7 +252,7 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), AppError> 
 fn expelled_error(expelled: &Expelled, dir: &DataDir, own: &NodeFile) -> AppError {
     let (message, path) = (expelled.message.clone(), dir.path().to_owned());
     if !expelled.is_removed() {
-        return AppError::Outdated { code: expelled.code.clone(), message, name: own.name.clone(), path };
+        return AppError::Outdated { message, name: own.name.clone(), path };
     }
     if let Err(error) = dir.save_removed(&message) {
         tracing::warn!(%error, "the data directory could not be marked as a removed node's");

@@ -7,9 +7,9 @@ use quorate_license::{
     Nonce, TenantId, Timestamp,
 };
 use quorate_proto::node::v1::{
-    JoinRequest, JoinResponse, NodeStateRequest, NodeStateResponse, PresenceRequest, PresenceResponse,
-    ProposeRequest, ProposeResponse, ReportRequest, ReportResponse, SignIntegrityKeyRequest,
-    SignIntegrityKeyResponse, SignStatementRequest, SignStatementResponse,
+    AnnounceRequest, AnnounceResponse, JoinRequest, JoinResponse, KnownAddress, NodeStateRequest,
+    NodeStateResponse, PresenceRequest, PresenceResponse, ProposeRequest, ProposeResponse,
+    SignIntegrityKeyRequest, SignIntegrityKeyResponse, SignStatementRequest, SignStatementResponse,
     cluster_service_server::{ClusterService, ClusterServiceServer},
 };
 use quorate_raft_store::{
@@ -22,6 +22,7 @@ use super::{ApiError, ErrorKind, NodeGate};
 use crate::{
     cluster::{Cluster, NotHere},
     host,
+    net::Announced,
     pki::JoinToken,
     service::{Admission, Joiner, Signing},
 };
@@ -30,6 +31,8 @@ use crate::{
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// What a Spooler Controller may say of itself.
 const MAX_REPORT_BYTES: usize = 4 << 10;
+/// A host name and a port.
+const MAX_ADDRESS_BYTES: usize = 262;
 
 /// Serves `ClusterService` for one node.
 pub struct ClusterApi {
@@ -207,19 +210,23 @@ impl ClusterService for ClusterApi {
         Ok(Response::new(self.cluster.own_leader_view().map(PresenceResponse::from).unwrap_or_default()))
     }
 
-    async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
+    async fn announce(
+        &self,
+        request: Request<AnnounceRequest>,
+    ) -> Result<Response<AnnounceResponse>, Status> {
         let caller = self.gate.node(&request)?;
-        let record = request.into_inner().command;
-        let command: Command = codec::decode(&record).map_err(|error| invalid("command", error))?;
-        if command.reports() != Some(caller.node) || record.len() > MAX_REPORT_BYTES {
-            return Err(Status::permission_denied("a node reports for itself alone"));
+        let AnnounceRequest { start_counter, raft_address: address } = request.into_inner();
+        if address.len() > MAX_ADDRESS_BYTES {
+            return Err(invalid("raft_address", "it is longer than an address can be"));
         }
-        if self.cluster.live_leader().is_none() {
-            return Err(Status::unavailable("this node knows no leader either"));
-        }
-        let answer = self.cluster.propose(command).await.map_err(ApiError::from)?;
-        let answer = codec::encode(&answer).map_err(|error| Status::internal(error.to_string()))?;
-        Ok(Response::new(ReportResponse { answer: answer.into() }))
+        let peers = self.cluster.peers();
+        peers.announce(caller.node, Announced { start_counter, address });
+        let nodes = peers.known().into_iter().map(|(id, known)| KnownAddress {
+            id: id.0,
+            start_counter: known.start_counter,
+            raft_address: known.address,
+        });
+        Ok(Response::new(AnnounceResponse { nodes: nodes.collect() }))
     }
 
     async fn sign_statement(

@@ -9,18 +9,19 @@ use futures::future::join_all;
 use openraft::Instant as _;
 use quorate_license::{NodeId, NodeRole, Timestamp};
 use quorate_proto::node::v1::{
-    NodePresence, NodeStateRequest, NodeStateResponse, PresenceRequest, PresenceResponse, ReportRequest,
+    AnnounceRequest, NodePresence, NodeStateRequest, NodeStateResponse, PresenceRequest, PresenceResponse,
     cluster_service_client::ClusterServiceClient,
 };
-use quorate_raft_store::{Answer, Command, codec};
 use tonic::Request;
 
 use super::Cluster;
-use crate::{api::addressed, clock, net::Use};
+use crate::{
+    api::addressed,
+    clock,
+    net::{Announced, Use},
+};
 
 const DEADLINE: Duration = Duration::from_secs(1);
-/// How long another server may take to pass a report on.
-const REPORT_DEADLINE: Duration = Duration::from_secs(5);
 /// Whoever is fewer entries behind is not behind.
 const BEHIND: u64 = 64;
 
@@ -161,26 +162,29 @@ impl Cluster {
         join_all(asked).await.into_iter().collect()
     }
 
-    /// Lets another Management Server bring this node's report to the leader. None if nobody could.
-    pub async fn report_by_others(&self, report: &Command) -> Option<Answer> {
+    /// Tells the other Management Servers where this node is now, and hears from them where the others are.
+    pub async fn announce(&self, own: &Announced) {
         let view = self.view();
-        let command = codec::encode(report).ok()?;
         let servers = view.state.nodes().values().filter(|node| node.role == NodeRole::Management);
-        for server in servers.filter(|server| server.id != self.node) {
-            let Ok(channel) = self.peers.channel(server.id, Use::Service) else { continue };
-            let mut request = Request::new(ReportRequest { command: command.clone().into() });
-            request.set_timeout(REPORT_DEADLINE);
+        let told = servers.filter(|server| server.id != self.node).map(|server| {
+            let channel = self.peers.channel(server.id, Use::Service);
+            let Announced { start_counter, address } = own.clone();
+            let mut request = Request::new(AnnounceRequest { start_counter, raft_address: address });
+            request.set_timeout(DEADLINE);
             addressed(request.metadata_mut(), &view.state, self.node, server.id);
-            let mut client = ClusterServiceClient::new(channel);
-            match tokio::time::timeout(REPORT_DEADLINE, client.report(request)).await {
-                Ok(Ok(response)) => return codec::decode(&response.into_inner().answer).ok(),
-                Ok(Err(status)) => {
-                    tracing::debug!(server = %server.name, %status, "a report was not passed on")
-                }
-                Err(_) => tracing::debug!(server = %server.name, "a report was not passed on in time"),
+            async move {
+                let mut client = ClusterServiceClient::new(channel.ok()?);
+                let answer = tokio::time::timeout(DEADLINE, client.announce(request)).await;
+                answer.ok()?.ok().map(tonic::Response::into_inner)
+            }
+        });
+        for known in join_all(told).await.into_iter().flatten().flat_map(|answer| answer.nodes) {
+            if NodeId(known.id) != self.node {
+                let known_address =
+                    Announced { start_counter: known.start_counter, address: known.raft_address };
+                self.peers.announce(NodeId(known.id), known_address);
             }
         }
-        None
     }
 }
 

@@ -6,4 +6,4 @@ mod peers;
 
 pub use channel::{ChannelOptions, tls_channel};
 pub use listener::{Limits, Listener, PeerInfo, bind_unix};
-pub use peers::{Peers, Use};
+pub use peers::{Announced, Peers, Use};

@@ -14,10 +14,13 @@ use crate::{
     api::OwnStart,
     cluster::{Cluster, ProposeError},
     host::BuildWatcher,
+    net::Announced,
 };
 
 /// Between two reports, at least.
 const AFTER_REPORT: Duration = Duration::from_secs(1);
+/// Between two announcements of this node's address.
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(15);
 
@@ -51,7 +54,7 @@ pub async fn report_node(
         let result = match command {
             Some(command) => tokio::select! {
                 () = stop.cancelled() => return,
-                result = tell(&cluster, command) => Some(result),
+                result = tell(&cluster, &own, command) => Some(result),
             },
             None => None,
         };
@@ -93,15 +96,22 @@ pub async fn report_node(
     }
 }
 
-/// Brings a report to the leader. While none is heard from, other Management Servers are asked first to pass
-/// it on: of a leader and a follower that both came back at other addresses, neither finds the other.
-async fn tell(cluster: &Cluster, command: Command) -> Result<Answer, ProposeError> {
-    if cluster.live_leader().is_none()
-        && let Some(answer) = cluster.report_by_others(&command).await
-    {
-        return Ok(answer);
+/// Brings a report to the leader. While none is heard from, the other servers are told where this node is:
+/// a majority that came back at other addresses has to find each other before anything can be committed.
+async fn tell(cluster: &Cluster, own: &OwnReport, command: Command) -> Result<Answer, ProposeError> {
+    let announced = Announced { start_counter: own.start.counter, address: own.addresses.raft.clone() };
+    let mut proposal = std::pin::pin!(cluster.propose(command));
+    loop {
+        tokio::select! {
+            answer = &mut proposal => return answer,
+            () = async {
+                if cluster.live_leader().is_none() {
+                    cluster.announce(&announced).await;
+                }
+                tokio::time::sleep(ANNOUNCE_AGAIN).await;
+            } => {}
+        }
     }
-    cluster.propose(command).await
 }
 
 /// The report, if the row is not up to date, or does not know this start yet.
