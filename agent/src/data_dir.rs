@@ -13,6 +13,8 @@
 //! licenses/          license files and receipts, for the product
 //! ```
 
+mod marks;
+
 use std::{
     fs, io,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
@@ -387,32 +389,6 @@ impl DataDir {
         })
     }
 
-    /// Why the node was taken out of the cluster, in words, if another node has told it.
-    ///
-    /// # Errors
-    /// [`DataDirError::Io`].
-    pub fn removed(&self) -> Result<Option<String>, DataDirError> {
-        let text = self.read("removed")?;
-        Ok(text.map(|text| String::from_utf8_lossy(&text).trim().to_owned()))
-    }
-
-    /// Marks the directory as that of a node that was taken out: it is kept, and no node starts on it.
-    ///
-    /// # Errors
-    /// See [`DataDir::save_node_file`].
-    pub fn save_removed(&self, reason: &str) -> Result<(), DataDirError> {
-        self.write("removed", format!("{reason}\n").as_bytes())
-    }
-
-    /// Whether the store was made and is gone: the agent has started on this directory before, and there is
-    /// no database.
-    ///
-    /// # Errors
-    /// As [`DataDir::count_start`].
-    pub fn store_is_lost(&self) -> Result<bool, DataDirError> {
-        Ok(self.starts()? > 0 && !self.store().join("db/CURRENT").exists())
-    }
-
     /// Where the store is.
     pub fn store(&self) -> PathBuf {
         self.path.join("store")
@@ -502,18 +478,6 @@ mod tests {
         assert_eq!(dir.count_start().unwrap(), 2);
         fs::write(dir.path().join("starts"), "x").unwrap();
         assert!(matches!(dir.count_start(), Err(DataDirError::Damaged { .. })));
-    }
-
-    #[test]
-    fn a_store_that_is_gone_after_a_start_is_lost() {
-        let (_temp, dir) = directory();
-        assert!(!dir.store_is_lost().unwrap(), "it was not made yet");
-        dir.count_start().unwrap();
-        assert!(dir.store_is_lost().unwrap());
-        fs::create_dir_all(dir.store().join("db")).unwrap();
-        assert!(dir.store_is_lost().unwrap(), "an empty folder is no store");
-        fs::write(dir.store().join("db/CURRENT"), "MANIFEST-000005\n").unwrap();
-        assert!(!dir.store_is_lost().unwrap());
     }
 
     #[test]

@@ -448,3 +448,61 @@ fn a_change_of_voters_that_a_crash_left_half_done_is_finished() {
     assert_eq!(done.failure_tolerance, 1);
     changes_work(cluster, 2).unwrap();
 }
+
+#[test]
+fn a_replaced_node_that_never_heard_of_it_raises_no_term() {
+    let mut stage = Stage::prepare(|plan| {
+        plan.spoolers = 0;
+        // Long enough that pausing the others for a moment makes none of them stand for election.
+        plan.raft_times_ms = Some([300, 6000, 8000]);
+    })
+    .unwrap();
+    let cluster = &mut stage.cluster;
+    cluster.start().unwrap();
+
+    // It is away when it is replaced, so its log ends before: by its log it is a voter.
+    cluster.nodes[2].kill().unwrap();
+    let old = cluster.nodes[2].data_dir.with_extension("old");
+    fs::rename(&cluster.nodes[2].data_dir, &old).unwrap();
+    replace(cluster, &cluster.nodes[2], 0).success().unwrap();
+    cluster.nodes[2].serve().unwrap();
+    cluster.wait_for_members(3).unwrap();
+    cluster.nodes[2].stop().unwrap();
+    move_away(&cluster.nodes[2]);
+    fs::rename(&old, &cluster.nodes[2].data_dir).unwrap();
+    let (leader, before) = (cluster.leader().unwrap(), term(&cluster.nodes[0]));
+
+    // Nobody can tell it at its start: the others are paused just then.
+    let mark = log(&cluster.nodes[2]).len();
+    for node in &cluster.nodes[..2] {
+        signal(node, Signal::SIGSTOP);
+    }
+    cluster.nodes[2].serve().unwrap();
+    let started = wait::until("the old node to serve", PATIENCE, || {
+        let log = log(&cluster.nodes[2])[mark..].to_owned();
+        Ok(Seen::when(log.contains("this node serves"), || log.clone()))
+    });
+    for node in &cluster.nodes[..2] {
+        signal(node, Signal::SIGCONT);
+    }
+    started.unwrap();
+
+    // It asks for votes, is refused by name, and hears why in the end.
+    wait::until("the old node to hear that it was replaced", PATIENCE, || {
+        let log = log(&cluster.nodes[2])[mark..].to_owned();
+        Ok(Seen::when(log.contains("no part of the cluster any more"), || log.clone()))
+    })
+    .unwrap();
+    let metrics = http::get(cluster.nodes[2].ops, "/metrics").unwrap().body;
+    let refused: f64 = metrics
+        .lines()
+        .filter(|line| line.starts_with("quorate_network_peer_sent_failures_total"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum();
+    assert!(refused > 0.0, "it has asked for no vote:\n{metrics}");
+    assert_eq!((cluster.leader().unwrap(), term(&cluster.nodes[0])), (leader, before));
+    changes_work(cluster, 1).unwrap();
+    cluster.nodes[2].stop().unwrap();
+    let words = refuses_to_serve(&mut cluster.nodes[2]);
+    assert!(words.contains("replaced by node"), "{words}");
+}

@@ -318,17 +318,5 @@ pub(crate) fn carry(caller: &Caller, token: Option<&str>, metadata: &mut Metadat
 }
 
 #[cfg(test)]
-mod tests {
-    use quorate_raft_store::state::StartId;
-
-    use super::*;
-
-    #[test]
-    fn a_start_is_read_as_it_is_written() {
-        let start = OwnStart { counter: 7, id: StartId(0xab) };
-        assert_eq!(OwnStart::parse(&format!("{}.{}", start.counter, start.id)), Some(start));
-        for wrong in ["", "7", "7.", "x.000000000000000000000000000000ab", "7.ab"] {
-            assert_eq!(OwnStart::parse(wrong), None, "{wrong}");
-        }
-    }
-}
+#[path = "auth_tests.rs"]
+mod tests;
