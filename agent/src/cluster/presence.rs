@@ -57,6 +57,11 @@ pub struct MemberView {
 }
 
 impl Cluster {
+    /// Whoever was not heard from for so long is not there.
+    pub fn absent_after(&self) -> Duration {
+        self.absent_after
+    }
+
     /// Which nodes this node has heard from lately; none if it does not lead.
     pub fn own_presence(&self) -> Option<Presence> {
         let seen = self.own_leader_view()?;

@@ -26,8 +26,9 @@ use crate::{
 
 /// How long a token may take to reach this node from the one that made it.
 const TOKEN_DEADLINE: Duration = Duration::from_secs(2);
-/// How long a node that was stopped may take to count as away.
-const AWAY_WITHIN: Duration = Duration::from_secs(6);
+/// A node that was stopped counts as online for a moment; the joiner's patience ends the waiting.
+const AWAY_MARGIN: Duration = Duration::from_secs(2);
+const AWAY_AT_MOST: Duration = Duration::from_secs(15);
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
 /// What a joiner says of itself.
@@ -246,8 +247,8 @@ impl Admission {
         if used_by_joiner {
             return Ok(old.id);
         }
-        // A node that was just stopped counts as online for a moment.
-        let give_up = tokio::time::Instant::now() + AWAY_WITHIN;
+        let patience = (self.cluster.absent_after() + AWAY_MARGIN).min(AWAY_AT_MOST);
+        let give_up = tokio::time::Instant::now() + patience;
         loop {
             let (presence, states) =
                 tokio::join!(self.cluster.presence(), self.cluster.ask_node_states([old.id].into_iter()));

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use quorate_license::{NodeId, NodeName, NodeRole, Timestamp};
+use quorate_raft_store::state::Tombstone;
 
-use super::{NodeStatus, cluster_status};
+use super::{ClusterStatus, NodeStatus, cluster_status};
 use crate::cluster::{Cluster, LeaderView, MemberView};
 
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -132,6 +133,7 @@ pub async fn health(cluster: &Cluster) -> Health {
         // The leader has just answered for the others' presence; what it can confirm it tells there.
         Some(_) => health.linearizable = health.voters_online >= health.quorum,
     }
+    health.warnings.extend(leaving(&status, seen.as_ref()));
     let problems: Vec<String> = health.nodes.iter().filter_map(NodeHealth::problem).collect();
     health.problems.extend(problems);
     health
@@ -146,6 +148,16 @@ pub fn even_voters(voters: usize) -> Option<String> {
             voters - 1
         )
     })
+}
+
+/// Removed nodes that the leader has not taken out of Raft's group yet.
+fn leaving<'s>(status: &'s ClusterStatus, seen: Option<&'s LeaderView>) -> impl Iterator<Item = String> + 's {
+    let still_there = move |gone: &&Tombstone| seen.is_some_and(|seen| seen.members.contains_key(&gone.id));
+    status
+        .removed
+        .iter()
+        .filter(still_there)
+        .map(|gone| format!("{} ({}) was removed and has not left Raft's group yet", gone.name, gone.id))
 }
 
 fn node_health(node: &NodeStatus, seen: Option<&LeaderView>) -> NodeHealth {

@@ -105,3 +105,35 @@ fn an_even_number_of_voters_is_named_with_what_it_is_worth() {
     assert!(two.contains("can lose 0 of them, no more than with 1"), "{two}");
     assert!(even_voters(4).unwrap().contains("can lose 1 of them, no more than with 3"));
 }
+
+#[test]
+fn a_removed_node_that_is_still_in_the_group_is_named() {
+    let node = status(Some(1), None).node;
+    let gone = Tombstone {
+        id: node.id,
+        name: node.name,
+        role: node.role,
+        key: node.key,
+        computer_id: node.computer_id,
+        addresses: node.addresses,
+        removed_at: at(0),
+        reason: quorate_raft_store::state::RemovalReason::Removed { requested_by: "anna".to_owned() },
+    };
+    let cluster = ClusterStatus {
+        cluster_id: quorate_license::ClusterId([1; 16]),
+        epoch: quorate_license::Epoch { number: 1, id: quorate_license::EpochId([1; 16]) },
+        leader: None,
+        first_license_node: NodeId::new(1, 1),
+        nodes: Vec::new(),
+        removed: vec![gone.clone()],
+    };
+    let mut seen = LeaderView::default();
+    assert_eq!(leaving(&cluster, Some(&seen)).count(), 0);
+    assert_eq!(leaving(&cluster, None).count(), 0);
+    seen.members.insert(gone.id, MemberView::default());
+    let words: Vec<String> = leaving(&cluster, Some(&seen)).collect();
+    assert!(
+        words.len() == 1 && words[0].starts_with("ms-2 (") && words[0].contains("has not left"),
+        "{words:?}"
+    );
+}
