@@ -20,13 +20,14 @@ impl DataDir {
         self.write("removed", format!("{reason}\n").as_bytes())
     }
 
-    /// Whether the store was made and is gone: the agent has started on this directory before, and there is
-    /// no database.
+    /// Whether the store was made and is gone as a whole: the agent has started on this directory before, and
+    /// there is neither database nor floor. What is missing of a store in parts, the store itself says.
     ///
     /// # Errors
     /// As [`DataDir::count_start`].
     pub fn store_is_lost(&self) -> Result<bool, DataDirError> {
-        Ok(self.starts()? > 0 && !self.store().join("db/CURRENT").exists())
+        let gone = ["db/CURRENT", "floor"].iter().all(|name| !self.store().join(name).exists());
+        Ok(gone && self.starts()? > 0)
     }
 }
 
@@ -51,6 +52,9 @@ mod tests {
         assert!(dir.store_is_lost().unwrap());
         fs::create_dir_all(dir.store().join("db")).unwrap();
         assert!(dir.store_is_lost().unwrap(), "an empty folder is no store");
+        fs::write(dir.store().join("floor"), "promises").unwrap();
+        assert!(!dir.store_is_lost().unwrap(), "the store says itself what is missing");
+        fs::remove_file(dir.store().join("floor")).unwrap();
         fs::write(dir.store().join("db/CURRENT"), "MANIFEST-000005\n").unwrap();
         assert!(!dir.store_is_lost().unwrap());
     }
