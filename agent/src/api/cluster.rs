@@ -219,9 +219,9 @@ impl ClusterService for ClusterApi {
         if address.len() > MAX_ADDRESS_BYTES {
             return Err(invalid("raft_address", "it is longer than an address can be"));
         }
-        let peers = self.cluster.peers();
-        peers.announce(caller.node, Announced { start_counter, address });
-        let nodes = peers.known().into_iter().map(|(id, known)| KnownAddress {
+        let addresses = self.cluster.peers().addresses();
+        addresses.announce(caller.node, Announced { start_counter, address });
+        let nodes = addresses.known().into_iter().map(|(id, known)| KnownAddress {
             id: id.0,
             start_counter: known.start_counter,
             raft_address: known.address,

@@ -187,7 +187,7 @@ impl Cluster {
             if NodeId(known.id) != self.node {
                 let known_address =
                     Announced { start_counter: known.start_counter, address: known.raft_address };
-                self.peers.announce(NodeId(known.id), known_address);
+                self.peers.addresses().announce(NodeId(known.id), known_address);
             }
         }
     }

@@ -9,7 +9,10 @@ use quorate_license::NodeId;
 use quorate_raft_store::Views;
 use tonic::transport::Channel;
 
-use super::channel::{ChannelOptions, tls_channel};
+use super::{
+    addresses::AddressBook,
+    channel::{ChannelOptions, tls_channel},
+};
 use crate::pki::{NodeTls, PkiError};
 
 /// What a channel is used for. Each use has connections of its own, so that a snapshot or a long
@@ -26,20 +29,7 @@ pub enum Use {
     Service,
 }
 
-/// Where a node says that it is, before the log says it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Announced {
-    /// How often its agent had started then: an older start's word counts for nothing.
-    pub start_counter: u64,
-    /// Node-to-node address.
-    pub address: String,
-}
-
 /// The channels of this node.
-///
-/// Addresses are in the replicated state. A node that came back at another address announces it besides,
-/// because a majority that has moved could not commit anything before its members find each other. An
-/// address is only where to look: who answers has to show the node's certificate.
 pub struct Peers {
     tls: NodeTls,
     addresses: Arc<AddressBook>,
@@ -53,25 +43,14 @@ struct Known {
 }
 
 impl Peers {
-    /// No channels yet; addresses are looked up in the replicated state.
+    /// No channels yet; addresses are looked up when a connection is made.
     pub fn new(tls: NodeTls, views: Arc<Views>) -> Self {
-        let addresses = Arc::new(AddressBook { views, announced: Mutex::default() });
-        Peers { tls, addresses, channels: Mutex::default() }
+        Peers { tls, addresses: Arc::new(AddressBook::new(views)), channels: Mutex::default() }
     }
 
-    /// Takes note of where a node says that it is. Only the node itself, or one that it has told, may say so.
-    pub fn announce(&self, node: NodeId, announced: Announced) {
-        let mut all = self.addresses.announced.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.get(&node).is_none_or(|known| known.start_counter < announced.start_counter) {
-            all.insert(node, announced);
-        }
-    }
-
-    /// Where every member is, as far as this node knows.
-    pub fn known(&self) -> Vec<(NodeId, Announced)> {
-        let view = self.addresses.views.current();
-        let nodes = view.state.nodes().values();
-        nodes.filter_map(|node| Some((node.id, self.addresses.newest(node.id)?))).collect()
+    /// Where nodes are.
+    pub fn addresses(&self) -> &AddressBook {
+        &self.addresses
     }
 
     /// The channel to a node. It need not be reachable. A node at another address gets another channel, so
@@ -96,33 +75,5 @@ impl Peers {
         });
         channels.insert((node, purpose), Known { address, channel: channel.clone() });
         Ok(channel)
-    }
-}
-
-/// Where nodes are: what the log says, or what they have announced since.
-struct AddressBook {
-    views: Arc<Views>,
-    announced: Mutex<HashMap<NodeId, Announced>>,
-}
-
-impl AddressBook {
-    fn of(&self, node: NodeId) -> Option<String> {
-        let newest = self.newest(node).map(|newest| newest.address);
-        newest
-            .or_else(|| self.views.current().state.addresses_of(node).map(|addresses| addresses.raft.clone()))
-    }
-
-    /// A member's word, if it is from a later start than its row.
-    fn newest(&self, node: NodeId) -> Option<Announced> {
-        let view = self.views.current();
-        let row = view.state.nodes().get(&node)?;
-        let mut all = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(announced) = all.get(&node) {
-            if announced.start_counter > row.start_counter {
-                return Some(announced.clone());
-            }
-            all.remove(&node);
-        }
-        Some(Announced { start_counter: row.start_counter, address: row.addresses.raft.clone() })
     }
 }
