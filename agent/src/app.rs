@@ -13,6 +13,7 @@ use quorate_license::{ComputerId, NodeName, NodeRole, TrustRoots};
 use quorate_raft_store::{
     Command, Refusal, codec,
     disk::{OpenError, Store, StoreOptions},
+    state::StartId,
 };
 use tokio::{
     net::TcpListener,
@@ -22,8 +23,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 
 use crate::{
-    api::{AdminApi, ClusterApi, NodeGate, http, license::LicenseApi, ops},
-    cluster::{Cluster, ProposeError, RaftReceiver, RaftStopped, keep_membership},
+    api::{AdminApi, ClusterApi, NodeGate, OwnStart, http, license::LicenseApi, ops, removed},
+    cluster::{
+        Cluster, Expelled, ProposeError, RaftReceiver, RaftStopped, ask_others, keep_membership,
+        watch_standing,
+    },
     config::Config,
     data_dir::{DataDir, DataDirError, Lock, NodeFile},
     failpoint,
@@ -67,6 +71,48 @@ pub enum AppError {
         /// This host's computer ID.
         found: ComputerId,
     },
+    /// The node was taken out of the cluster.
+    #[error(
+        "{message}. It serves no more; its data is kept in {}. To join this computer again as a new node, move that \
+         directory away and run `quorate join` with a new token",
+        path.display()
+    )]
+    Removed {
+        /// When and why, in words.
+        message: String,
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// The store of a node that has served is gone.
+    #[error(
+        "the store of node {name} is gone: {} holds no database, though the agent has started on this data directory \
+         before. What the node has promised the cluster is lost, so it can't come back as the same node. Nothing was \
+         changed. Move {} away and run `quorate join --replace {name}` with a new token",
+        store.display(), path.display()
+    )]
+    StoreLost {
+        /// The node.
+        name: NodeName,
+        /// Where the store was.
+        store: PathBuf,
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// The cluster knows a later start of this node: the data directory is a copy, or was rolled back.
+    #[error(
+        "the cluster refuses this node: {message}. What its log holds can't be trusted. If another copy of the node \
+         runs, leave it and never start this one; otherwise move {} away and run `quorate join --replace {name}` with a \
+         new token",
+        path.display()
+    )]
+    Outdated {
+        /// What the cluster says.
+        message: String,
+        /// The node.
+        name: NodeName,
+        /// The data directory.
+        path: PathBuf,
+    },
     /// The store can't be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -99,6 +145,9 @@ pub enum AppError {
     /// Metrics can't be registered.
     #[error("metrics can't be set up: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes: {0}")]
+    Randomness(String),
     /// Signals can't be listened to.
     #[error("signals can't be listened to: {0}")]
     Signals(std::io::Error),
@@ -120,7 +169,7 @@ struct Prepared {
     own: Arc<NodeFile>,
     computer_id: ComputerId,
     host_report: quorate_raft_store::state::HostReport,
-    start_counter: u64,
+    start: OwnStart,
     store: Store,
     _lock: Lock,
 }
@@ -130,6 +179,13 @@ fn prepare(config: &Config, options: ServeOptions, metrics: &Metrics) -> Result<
     let dir = DataDir::new(&config.node.data_dir);
     let own = Arc::new(dir.prepared_for(&config.node.name)?);
     let lock = dir.lock()?;
+    let path = dir.path().to_owned();
+    if let Some(message) = dir.removed()? {
+        return Err(AppError::Removed { message, path });
+    }
+    if dir.store_is_lost()? {
+        return Err(AppError::StoreLost { name: own.name.clone(), store: dir.store(), path });
+    }
     let computer_id = host::computer_id(&config.identity)?;
     let store = Store::open(&StoreOptions {
         folder: dir.store(),
@@ -150,9 +206,16 @@ fn prepare(config: &Config, options: ServeOptions, metrics: &Metrics) -> Result<
         let (registered, name) = (row.computer_id, own.name.clone());
         return Err(AppError::OtherComputer { name, registered, found: computer_id });
     }
-    let start_counter = dir.count_start()?;
+    let state = &store.views.current().state;
+    if state.is_gone(own.node_id) {
+        return Err(AppError::Removed { message: removed(state, own.node_id).message, path });
+    }
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|error| AppError::Randomness(error.to_string()))?;
+    let start = OwnStart { counter: dir.count_start()?, id: StartId(u128::from_be_bytes(id)) };
+    start.announce();
     let host_report = host::host_report();
-    Ok(Prepared { dir, own, computer_id, host_report, start_counter, store, _lock: lock })
+    Ok(Prepared { dir, own, computer_id, host_report, start, store, _lock: lock })
 }
 
 /// Runs a node until SIGTERM or SIGINT.
@@ -170,17 +233,31 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), AppError> 
     let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
 
+    let (dir, own) = (prepared.dir.clone(), prepared.own.clone());
     let node = Node::start(config, prepared, metrics).await?;
-    let stopped = tokio::select! {
+    let stopped: Option<AppError> = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
-        stopped = node.cluster.failed() => Some(stopped),
+        stopped = node.cluster.failed() => Some(stopped.into()),
+        expelled = node.cluster.outdated() => Some(expelled_error(&expelled, &dir, &own)),
     };
     node.stop().await;
     match stopped {
-        Some(stopped) => Err(stopped.into()),
+        Some(stopped) => Err(stopped),
         None => Ok(()),
     }
+}
+
+/// Why a node that is no part of the cluster any more does not serve. A removed one is marked so.
+fn expelled_error(expelled: &Expelled, dir: &DataDir, own: &NodeFile) -> AppError {
+    let (message, path) = (expelled.message.clone(), dir.path().to_owned());
+    if !expelled.is_removed() {
+        return AppError::Outdated { message, name: own.name.clone(), path };
+    }
+    if let Err(error) = dir.save_removed(&message) {
+        tracing::warn!(%error, "the data directory could not be marked as a removed node's");
+    }
+    AppError::Removed { message, path }
 }
 
 /// A running node.
@@ -194,10 +271,10 @@ struct Node {
 
 impl Node {
     async fn start(config: Config, prepared: Prepared, metrics: Arc<Metrics>) -> Result<Node, AppError> {
-        let Prepared { dir, own, computer_id, host_report, start_counter, store, _lock } = prepared;
+        let Prepared { dir, own, computer_id, host_report, start, store, _lock } = prepared;
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         metrics.set_role(own.role);
-        Metrics::advance(&metrics.server_starts, start_counter);
+        Metrics::advance(&metrics.server_starts, start.counter);
 
         // Identity and secrets.
         let tls_files = dir.tls()?;
@@ -208,8 +285,13 @@ impl Node {
 
         // Consensus.
         let peers = Arc::new(Peers::new(node_tls.clone(), store.views.clone()));
+        // A removed node, or a copy, is told so before it can take part in anything.
+        let state = store.views.current().state.clone();
+        if let Some(expelled) = ask_others(&peers, &state, own.node_id).await {
+            return Err(expelled_error(&expelled, &dir, &own));
+        }
         let cluster = Cluster::start(own.node_id, &config.raft, store, peers, metrics.clone()).await?;
-        let gate = NodeGate::new(own.clone());
+        let gate = NodeGate::new(own.clone(), cluster.views().clone());
 
         // Services.
         let build = BuildWatcher::start(&config.build, dir.path(), &tracker, stop.clone()).await;
@@ -281,13 +363,14 @@ impl Node {
 
         // Background work.
         let report =
-            OwnReport { computer_id, addresses: setup::addresses(&config), host: host_report, start_counter };
+            OwnReport { computer_id, addresses: setup::addresses(&config), host: host_report, start };
         tracker.spawn(report_node(cluster.clone(), report, build, stop.clone()));
         let files =
             license_files::Options { node: own.node_id, key: node_key, computer_id, folder: dir.licenses() };
         tracker.spawn(license_files::run(licensing.clone(), files, metrics.clone(), stop.clone()));
         tracker.spawn(host::disk_space::watch(dir.path().to_owned(), metrics.clone(), stop.clone()));
         tracker.spawn(metrics_watch::run(cluster.clone(), metrics, stop.clone()));
+        tracker.spawn(watch_standing(cluster.clone(), dir.clone(), stop.clone()));
         if own.role == NodeRole::Management {
             tracker.spawn(keep_membership(cluster.clone(), stop.clone()));
             let (finishing, stop) = (activations, stop.clone());
@@ -350,7 +433,9 @@ async fn bootstrap(cluster: &Cluster, dir: &DataDir, own: &NodeFile) -> Result<(
 fn readiness(cluster: &Arc<Cluster>) -> ops::Ready {
     let cluster = cluster.clone();
     Arc::new(move || {
-        if cluster.view().state.cluster().is_none() {
+        if let Some(expelled) = cluster.expelled() {
+            Err(format!("{}: {}", expelled.code, expelled.message))
+        } else if cluster.view().state.cluster().is_none() {
             Err("this node has not received the cluster's state yet".to_owned())
         } else if cluster.live_leader().is_none() {
             Err("no leader is known; what is licensed stays licensed".to_owned())

@@ -8,9 +8,12 @@
 //! keys/management    the management key (Management Servers only)
 //! tls/{ca.crt,node.crt,node.key}
 //! starts             how often the agent has started
+//! removed            why the node was taken out of the cluster, if it was
 //! store/             database and snapshots
 //! licenses/          license files and receipts, for the product
 //! ```
+
+mod marks;
 
 use std::{
     fs, io,
@@ -46,7 +49,8 @@ pub enum DataDirError {
     /// `init` or `join` on a prepared directory.
     #[error(
         "the data directory {} is prepared already: it belongs to node {name} ({node}) of cluster {cluster_id}. \
-         Choose another node.data_dir, or start this one with `quorate serve`",
+         Choose another node.data_dir, or start this one with `quorate serve`. If it is lost or damaged, move it away \
+         first: nothing is deleted by itself",
         path.display()
     )]
     Prepared {
@@ -370,19 +374,19 @@ impl DataDir {
     /// # Errors
     /// If the counter can't be read or written.
     pub fn count_start(&self) -> Result<u64, DataDirError> {
-        let before = match self.read("starts")? {
-            Some(text) => std::str::from_utf8(&text)
-                .ok()
-                .and_then(|text| text.trim().parse().ok())
-                .ok_or_else(|| DataDirError::Damaged {
-                    path: self.path.join("starts"),
-                    reason: "it holds no number".to_owned(),
-                })?,
-            None => 0u64,
-        };
-        let now = before + 1;
+        let now = self.starts()? + 1;
         self.write("starts", format!("{now}\n").as_bytes())?;
         Ok(now)
+    }
+
+    /// How often the agent has started on this directory.
+    fn starts(&self) -> Result<u64, DataDirError> {
+        let Some(text) = self.read("starts")? else { return Ok(0) };
+        let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
+        number.ok_or_else(|| DataDirError::Damaged {
+            path: self.path.join("starts"),
+            reason: "it holds no number".to_owned(),
+        })
     }
 
     /// Where the store is.

@@ -27,6 +27,10 @@ pub struct Metrics {
     pub server_is_leader: IntGauge,
     /// 1 while this node is a learner.
     pub server_is_learner: IntGauge,
+    /// Learners that this node has made voters, as the leader.
+    pub learner_promote_successes: IntCounter,
+    /// Promotions that did not succeed, and were tried again.
+    pub learner_promote_failures: IntCounter,
     /// How often the leader has changed, as seen by this node.
     pub leader_changes_seen: IntCounter,
     /// Heartbeats that could not be sent.
@@ -98,6 +102,14 @@ impl Metrics {
                 .int_gauge("quorate_server_is_leader", "Whether this node is the leader.")?,
             server_is_learner: new
                 .int_gauge("quorate_server_is_learner", "Whether this node is a learner.")?,
+            learner_promote_successes: new.int_counter(
+                "quorate_server_learner_promote_successes_total",
+                "Learners that this node has made voters, as the leader.",
+            )?,
+            learner_promote_failures: new.int_counter(
+                "quorate_server_learner_promote_failures_total",
+                "Promotions of learners that did not succeed.",
+            )?,
             leader_changes_seen: new.int_counter(
                 "quorate_server_leader_changes_seen_total",
                 "How often the leader has changed, as seen by this node.",

@@ -107,7 +107,12 @@ impl Applier {
 /// Whether a command can change what the license status depends on.
 fn changes_licensing(command: &Command) -> bool {
     match command {
-        Command::AdmitNode(_) | Command::ReportNode(_) | Command::InstallLicense(_) => true,
+        Command::AdmitNode(_)
+        | Command::ReportNode(_)
+        | Command::ReportStart(_)
+        | Command::RemoveNode(_)
+        | Command::ReplaceNode(_)
+        | Command::InstallLicense(_) => true,
         Command::InitCluster(_)
         | Command::CreateToken(_)
         | Command::RevokeToken(_)

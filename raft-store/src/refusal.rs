@@ -1,6 +1,8 @@
 //! Refusals: why a command changed nothing. Data, replicated, with a stable code each.
 
-use quorate_license::{ActivationKind, AnswerRefusal, NodeId, NodeName, NodeRole, Nonce, SupportId};
+use quorate_license::{
+    ActivationKind, AnswerRefusal, NodeId, NodeName, NodeRole, Nonce, SupportId, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::state::TokenId;
@@ -157,6 +159,68 @@ pub enum Refusal {
     /// The portal's answer does not fit.
     #[error(transparent)]
     AnswerRefused(AnswerRefusal),
+    /// The node was taken out of the cluster.
+    #[error("node {node} was taken out of the cluster on {at}")]
+    NodeRemoved {
+        /// The name that it had.
+        node: NodeName,
+        /// When.
+        at: Timestamp,
+    },
+    /// The first license node can't be removed.
+    #[error("{node} is the first license node: it leads every activation and can't be removed")]
+    FirstLicenseNode {
+        /// The node.
+        node: NodeName,
+    },
+    /// The last Management Server can't be removed.
+    #[error("{node} is the last Management Server: without it there is no cluster")]
+    LastManagementServer {
+        /// The node.
+        node: NodeName,
+    },
+    /// A replacement under another name.
+    #[error("the node to be replaced is {node}, the joiner's name is {asked}")]
+    ReplacedNameDiffers {
+        /// The node that would be replaced.
+        node: NodeName,
+        /// The joiner's name.
+        asked: NodeName,
+    },
+    /// A replacement in another role.
+    #[error("node {node} has the role {role}, its replacement asks to join as {asked}")]
+    ReplacedRoleDiffers {
+        /// The node that would be replaced.
+        node: NodeName,
+        /// Its role.
+        role: NodeRole,
+        /// The role that was asked for.
+        asked: NodeRole,
+    },
+    /// A replacement on another computer, which is a transfer.
+    #[error(
+        "node {node} runs on the computer {registered}, its replacement on {found}: a license moves to another \
+         computer by a transfer only"
+    )]
+    ReplacedComputerDiffers {
+        /// The node that would be replaced.
+        node: NodeName,
+        /// Its computer ID.
+        registered: String,
+        /// The joiner's computer ID.
+        found: String,
+    },
+    /// Two starts of a node have one number: its data directory was copied or rolled back.
+    #[error(
+        "another start of node {node} has reported number {counter} before: its data directory is a copy, or was \
+         rolled back"
+    )]
+    NodeStartRepeated {
+        /// The node.
+        node: NodeName,
+        /// The number of both starts.
+        counter: u64,
+    },
 }
 
 impl Refusal {
@@ -190,6 +254,13 @@ impl Refusal {
             Refusal::NodesChanged => "nodes_changed",
             Refusal::NoOpenActivation(_) => "no_open_activation",
             Refusal::AnswerRefused(refusal) => refusal.code(),
+            Refusal::NodeRemoved { .. } => "node_removed",
+            Refusal::FirstLicenseNode { .. } => "first_license_node",
+            Refusal::LastManagementServer { .. } => "last_management_server",
+            Refusal::ReplacedNameDiffers { .. } => "node_name_differs",
+            Refusal::ReplacedRoleDiffers { .. } => "node_role_differs",
+            Refusal::ReplacedComputerDiffers { .. } => "computer_id_differs",
+            Refusal::NodeStartRepeated { .. } => "node_start_repeated",
         }
     }
 }

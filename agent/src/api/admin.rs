@@ -7,9 +7,9 @@ use quorate_license::{ActivationKind, NodeId, NodeRole};
 use quorate_proto::v1::{
     ActivateEvent, ActivateRequest, ClusterHealthRequest, ClusterHealthResponse, CreateTokenRequest,
     CreateTokenResponse, ListActivationsRequest, ListActivationsResponse, ListTokensRequest,
-    ListTokensResponse, PlanActivationRequest, PlanActivationResponse, RevokeTokenRequest,
-    RevokeTokenResponse, ShowLicenseRequest, ShowLicenseResponse, StatusRequest, StatusResponse,
-    TransferLeaderRequest, TransferLeaderResponse,
+    ListTokensResponse, PlanActivationRequest, PlanActivationResponse, RemoveNodeRequest, RemoveNodeResponse,
+    RevokeTokenRequest, RevokeTokenResponse, ShowLicenseRequest, ShowLicenseResponse, StatusRequest,
+    StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
     admin_service_server::{AdminService, AdminServiceServer},
 };
 use quorate_raft_store::{Refusal, RequestId, state::TokenPurpose};
@@ -29,7 +29,7 @@ use crate::{
     data_dir::NodeFile,
     service::{
         ActivationRequest, Activations, cluster_status, create_token, health, licensing::Licensing,
-        revoke_token,
+        remove_node, revoke_token,
     },
 };
 
@@ -99,6 +99,26 @@ fn invalid(code: &str, error: impl std::fmt::Display) -> ApiError {
     ApiError::new(ErrorKind::Invalid, code, error.to_string(), "correct it and ask again")
 }
 
+fn not_handed_over(reason: String) -> ApiError {
+    ApiError::new(
+        ErrorKind::Refused,
+        "leader_not_transferred",
+        format!("the leadership was not moved: {reason}"),
+        "`quorate node list` shows the voters that are online",
+    )
+}
+
+/// Whether it makes sense that the leader hands over in order to leave: not if it is refused anyway.
+fn may_leave(cluster: &Cluster) -> Result<(), ApiError> {
+    let view = cluster.view();
+    let own = view.state.nodes().get(&cluster.node());
+    let first = view.state.cluster().is_some_and(|row| row.first_license_node == cluster.node());
+    match own {
+        Some(node) if first => Err(Refusal::FirstLicenseNode { node: node.name.clone() }.into()),
+        _ => Ok(()),
+    }
+}
+
 type Events = Pin<Box<dyn Stream<Item = Result<ActivateEvent, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -110,7 +130,8 @@ impl AdminService for AdminApi {
         let status =
             cluster_status(&self.cluster).await.ok_or(Refusal::NotInitialized).map_err(ApiError::from)?;
         let standing = self.licensing.status(&quorate_license::TenantId::default_tenant());
-        Ok(Response::new(admin_wire::status(status, &standing, self.own.node_id.0)))
+        let expelled = self.cluster.expelled();
+        Ok(Response::new(admin_wire::status(status, &standing, self.own.node_id.0, expelled.as_deref())))
     }
 
     async fn show_license(
@@ -266,28 +287,35 @@ impl AdminService for AdminApi {
     ) -> Result<Response<TransferLeaderResponse>, Status> {
         let caller = self.administrator(&request, "moving the leadership")?;
         if !self.cluster.leads() {
-            let to = self.relay(&request, &caller).management_server()?;
-            if to == self.own.node_id {
-                return Err(ApiError::new(
-                    ErrorKind::Unavailable,
-                    "no_leader",
-                    "no leader is known at this moment",
-                    "ask again in a few seconds",
-                )
-                .into());
-            }
+            let to = self.relay(&request, &caller).leader()?;
             return relayed!(self, request, caller, to, transfer_leader);
         }
         let to = (request.get_ref().to != 0).then_some(NodeId(request.get_ref().to));
-        let leader = self.cluster.hand_over(to, HAND_OVER_DEADLINE).await.map_err(|reason| {
-            ApiError::new(
-                ErrorKind::Refused,
-                "leader_not_transferred",
-                format!("the leadership was not moved: {reason}"),
-                "`quorate node list` shows the voters that are online",
-            )
-        })?;
+        let leader = self.cluster.hand_over(to, HAND_OVER_DEADLINE).await.map_err(not_handed_over)?;
         Ok(Response::new(TransferLeaderResponse { leader: leader.0 }))
+    }
+
+    async fn remove_node(
+        &self,
+        request: Request<RemoveNodeRequest>,
+    ) -> Result<Response<RemoveNodeResponse>, Status> {
+        let caller = self.administrator(&request, "removing a node")?;
+        if !self.cluster.leads() {
+            let to = self.relay(&request, &caller).leader()?;
+            return relayed!(self, request, caller, to, remove_node);
+        }
+        let node = NodeId(request.get_ref().node);
+        if node == self.own.node_id {
+            may_leave(&self.cluster)?;
+            let leader = self.cluster.hand_over(None, HAND_OVER_DEADLINE).await.map_err(not_handed_over)?;
+            return relayed!(self, request, caller, leader, remove_node);
+        }
+        let removed = remove_node(&self.cluster, node, caller.name()).await?;
+        Ok(Response::new(RemoveNodeResponse {
+            node: removed.node.id.0,
+            name: removed.node.name.to_string(),
+            left_group: removed.left_group,
+        }))
     }
 }
 

@@ -4,13 +4,25 @@ use quorate_license::{InvalidReason, LicenseStatus, NodeId, ReactivationReason, 
 use quorate_proto::v1 as proto;
 use quorate_raft_store::{
     State,
-    state::{Activation, ActivationState, Token, TokenPurpose, TokenState},
+    state::{Activation, ActivationState, RemovalReason, Token, TokenPurpose, TokenState, Tombstone},
 };
 
-use crate::service::{ClusterStatus, Event, Health, NodeStatus, Plan, licensing::Standing};
+use crate::{
+    cluster::Expelled,
+    service::{ClusterStatus, Event, Health, NodeHealth, NodeStatus, Plan, even_voters, licensing::Standing},
+};
 
-pub(super) fn status(status: ClusterStatus, license: &Standing, answered_by: u64) -> proto::StatusResponse {
+pub(super) fn status(
+    status: ClusterStatus,
+    license: &Standing,
+    answered_by: u64,
+    expelled: Option<&Expelled>,
+) -> proto::StatusResponse {
+    let voters = status.nodes.iter().filter(|node| node.voter).count();
+    let expelled = expelled.map(|expelled| format!("{}: {}", expelled.code, expelled.message));
     proto::StatusResponse {
+        warnings: expelled.into_iter().chain(even_voters(voters)).collect(),
+        removed: status.removed.iter().map(removed).collect(),
         cluster_id: status.cluster_id.to_string(),
         epoch_number: status.epoch.number,
         epoch_id: status.epoch.id.to_string(),
@@ -19,6 +31,23 @@ pub(super) fn status(status: ClusterStatus, license: &Standing, answered_by: u64
         nodes: status.nodes.into_iter().map(node).collect(),
         license: Some(license_summary(license)),
         answered_by,
+    }
+}
+
+fn removed(gone: &Tombstone) -> proto::RemovedNode {
+    let (reason, replaced_by) = match &gone.reason {
+        RemovalReason::Removed { .. } => ("removed", None),
+        RemovalReason::Replaced { by } => ("replaced", Some(by.0)),
+    };
+    proto::RemovedNode {
+        id: gone.id.0,
+        name: gone.name.to_string(),
+        role: gone.role.to_string(),
+        computer_id: gone.computer_id.to_string(),
+        removed_at_ms: gone.removed_at.as_unix_ms(),
+        reason: reason.to_owned(),
+        detail: gone.reason.to_string(),
+        replaced_by,
     }
 }
 
@@ -70,7 +99,9 @@ pub(super) fn license_summary(standing: &Standing) -> proto::LicenseSummary {
 
 fn reactivation_reason(reason: &ReactivationReason, state: &State) -> String {
     let name = |id: &NodeId| {
-        state.nodes().get(id).map_or_else(|| format!("node {id}"), |node| node.name.to_string())
+        let member = state.nodes().get(id).map(|node| node.name.to_string());
+        let gone = || state.tombstones().get(id).map(|gone| format!("{} (removed)", gone.name));
+        member.or_else(gone).unwrap_or_else(|| format!("node {id}"))
     };
     let names = |ids: &[NodeId]| ids.iter().map(name).collect::<Vec<_>>().join(", ");
     match reason {
@@ -188,6 +219,22 @@ pub(super) fn health(health: Health) -> proto::ClusterHealthResponse {
         quorum: health.quorum,
         problems: health.problems,
         linearizable: health.linearizable,
+        failure_tolerance: health.failure_tolerance,
+        membership_changing: health.membership_changing,
+        warnings: health.warnings,
+        nodes: health.nodes.into_iter().map(node_health).collect(),
+    }
+}
+
+fn node_health(node: NodeHealth) -> proto::NodeHealth {
+    proto::NodeHealth {
+        id: node.id.0,
+        name: node.name.to_string(),
+        role: node.role.to_string(),
+        voter: node.voter,
+        condition: node.condition.as_str().to_owned(),
+        lag_entries: node.lag_entries,
+        since_ms: node.since.map(Timestamp::as_unix_ms),
     }
 }
 

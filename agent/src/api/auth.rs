@@ -2,16 +2,19 @@
 //!
 //! | face | who | may |
 //! |---|---|---|
-//! | node-to-node port | any node of this cluster, by certificate | cluster calls; Raft if it is a Management Server |
+//! | node-to-node port | any member of this cluster, by certificate | cluster calls; Raft if it is a Management Server |
 //! | node-to-node port | no certificate | `Join`, with a token; administrators, with theirs |
 //! | admin socket on a Management Server | its owner | everything |
 //! | admin socket on a Spooler Controller | its owner | read; the rest with an administrator's token |
 //! | product socket, loopback | the product | the license service |
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use quorate_license::{NodeId, NodeRole, Timestamp};
-use quorate_raft_store::{State, Views, state::TokenPurpose};
+use quorate_raft_store::{
+    Refusal, State, Views,
+    state::{StartId, TokenPurpose},
+};
 use subtle::ConstantTimeEq;
 use tonic::{
     Request, Status,
@@ -30,10 +33,36 @@ const CLUSTER: &str = "quorate-cluster";
 const EPOCH: &str = "quorate-epoch";
 const FROM: &str = "quorate-from";
 const TO: &str = "quorate-to";
+const START: &str = "quorate-start";
 const ON_BEHALF: &str = "quorate-on-behalf";
 const AUTHORIZATION: &str = "authorization";
 
-/// Names cluster, epoch, sender and receiver in a request's metadata.
+/// Which start of the node's agent a process is. It tells a node from a copy of its data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnStart {
+    /// How often the agent has started, this start included.
+    pub counter: u64,
+    /// This start.
+    pub id: StartId,
+}
+
+/// A process is one start of one node.
+static OWN_START: OnceLock<OwnStart> = OnceLock::new();
+
+impl OwnStart {
+    /// Makes it known to every call that this process makes to other nodes. Called once.
+    pub fn announce(self) {
+        // A second start within one process can't be: it stays the first.
+        let _ = OWN_START.set(self);
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (counter, id) = text.split_once('.')?;
+        Some(OwnStart { counter: counter.parse().ok()?, id: id.parse().ok()? })
+    }
+}
+
+/// Names cluster, epoch, sender, its start, and receiver in a request's metadata.
 pub fn addressed(metadata: &mut MetadataMap, state: &State, from: NodeId, to: NodeId) {
     if let Some(cluster) = state.cluster() {
         insert(metadata, CLUSTER, &cluster.id.to_string());
@@ -41,6 +70,9 @@ pub fn addressed(metadata: &mut MetadataMap, state: &State, from: NodeId, to: No
     }
     insert(metadata, FROM, &from.to_string());
     insert(metadata, TO, &to.to_string());
+    if let Some(start) = OWN_START.get() {
+        insert(metadata, START, &format!("{}.{}", start.counter, start.id));
+    }
 }
 
 fn insert(metadata: &mut MetadataMap, key: &'static str, value: &str) {
@@ -66,18 +98,20 @@ pub struct NodeCaller {
 #[derive(Clone)]
 pub struct NodeGate {
     own: Arc<NodeFile>,
+    views: Arc<Views>,
 }
 
 impl NodeGate {
     /// The gate of this node.
-    pub fn new(own: Arc<NodeFile>) -> Self {
-        NodeGate { own }
+    pub fn new(own: Arc<NodeFile>, views: Arc<Views>) -> Self {
+        NodeGate { own, views }
     }
 
-    /// Who calls, by its certificate, which must agree with what the request names.
+    /// Who calls, by its certificate, which must agree with what the request names. A node that was taken
+    /// out is refused, and so is a copy of a member's data directory.
     ///
     /// # Errors
-    /// A status that names the stranger.
+    /// A status that names the stranger, `node_removed`, `node_start_outdated` or `node_start_repeated`.
     pub fn node<T>(&self, request: &Request<T>) -> Result<NodeCaller, Status> {
         let identity = match request.extensions().get::<PeerInfo>() {
             Some(PeerInfo::Tcp { identity: Some(identity), .. }) => *identity,
@@ -112,8 +146,52 @@ impl NodeGate {
                 text(metadata, TO).unwrap_or_default()
             )));
         }
+        let start = text(metadata, START).and_then(OwnStart::parse);
+        check_member(&self.views.current().state, identity.node, start)?;
         Ok(NodeCaller { node: identity.node, role: identity.role })
     }
+}
+
+/// That a node of this cluster is still a member, and that the one that calls is the one that the cluster
+/// knows. A node that this state has not heard of yet may be a new one.
+///
+/// # Errors
+/// Denied: `node_removed`, `node_start_outdated`, `node_start_repeated`.
+fn check_member(state: &State, node: NodeId, start: Option<OwnStart>) -> Result<(), ApiError> {
+    if state.is_gone(node) {
+        return Err(removed(state, node));
+    }
+    let (Some(start), Some(known), Some(row)) = (start, state.starts().get(&node), state.nodes().get(&node))
+    else {
+        return Ok(());
+    };
+    if !known.outdates(start.counter, start.id) {
+        return Ok(());
+    }
+    let name = row.name.clone();
+    let refusal = if start.counter == known.counter {
+        Refusal::NodeStartRepeated { node: name, counter: start.counter }
+    } else {
+        Refusal::NodeStartOutdated { node: name, current: known.counter, reported: start.counter }
+    };
+    Err(ApiError { kind: ErrorKind::Denied, ..refusal.into() })
+}
+
+/// What a node hears that was taken out: when, why, and what to do.
+pub(crate) fn removed(state: &State, node: NodeId) -> ApiError {
+    let message = match state.tombstones().get(&node) {
+        Some(gone) => format!(
+            "node {} ({node}) was taken out of the cluster on {}: {}",
+            gone.name, gone.removed_at, gone.reason
+        ),
+        None => format!("node {node} was taken out of the cluster, longer ago than is remembered"),
+    };
+    ApiError::new(
+        ErrorKind::Denied,
+        "node_removed",
+        message,
+        "move its data directory away and run `quorate join` with a new token: it joins as a new node",
+    )
 }
 
 /// Who asks as an administrator.
@@ -238,3 +316,7 @@ pub(crate) fn carry(caller: &Caller, token: Option<&str>, metadata: &mut Metadat
         (None, Caller::Reader) => {}
     }
 }
+
+#[cfg(test)]
+#[path = "auth_tests.rs"]
+mod tests;

@@ -7,9 +7,9 @@ use quorate_license::{
     Nonce, TenantId, Timestamp,
 };
 use quorate_proto::node::v1::{
-    JoinRequest, JoinResponse, NodePresence, NodeStateRequest, NodeStateResponse, PresenceRequest,
-    PresenceResponse, ProposeRequest, ProposeResponse, SignIntegrityKeyRequest, SignIntegrityKeyResponse,
-    SignStatementRequest, SignStatementResponse,
+    AnnounceRequest, AnnounceResponse, JoinRequest, JoinResponse, KnownAddress, NodeStateRequest,
+    NodeStateResponse, PresenceRequest, PresenceResponse, ProposeRequest, ProposeResponse,
+    SignIntegrityKeyRequest, SignIntegrityKeyResponse, SignStatementRequest, SignStatementResponse,
     cluster_service_server::{ClusterService, ClusterServiceServer},
 };
 use quorate_raft_store::{
@@ -22,6 +22,7 @@ use super::{ApiError, ErrorKind, NodeGate};
 use crate::{
     cluster::{Cluster, NotHere},
     host,
+    net::Announced,
     pki::JoinToken,
     service::{Admission, Joiner, Signing},
 };
@@ -30,6 +31,8 @@ use crate::{
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// What a Spooler Controller may say of itself.
 const MAX_REPORT_BYTES: usize = 4 << 10;
+/// A host name and a port.
+const MAX_ADDRESS_BYTES: usize = 262;
 
 /// Serves `ClusterService` for one node.
 pub struct ClusterApi {
@@ -114,6 +117,10 @@ fn joiner(request: JoinRequest) -> Result<(JoinToken, Joiner), Status> {
         },
         certificate_request: request.certificate_request,
         signature,
+        replace: optional(request.replace)
+            .map(|name| name.parse())
+            .transpose()
+            .map_err(|error| invalid("replaced_node_name", error))?,
     };
     Ok((token, joiner))
 }
@@ -149,7 +156,7 @@ impl ClusterService for ClusterApi {
         // A Spooler Controller speaks for itself alone.
         if caller.role != NodeRole::Management {
             match &command {
-                Command::ReportNode(report) if report.node == caller.node && bytes <= MAX_REPORT_BYTES => {}
+                report if report.reports() == Some(caller.node) && bytes <= MAX_REPORT_BYTES => {}
                 other => {
                     return Err(Status::permission_denied(format!(
                         "a Spooler Controller can't propose {}",
@@ -200,15 +207,26 @@ impl ClusterService for ClusterApi {
         request: Request<PresenceRequest>,
     ) -> Result<Response<PresenceResponse>, Status> {
         self.gate.node(&request)?;
-        let presence = self.cluster.own_presence();
-        Ok(Response::new(PresenceResponse {
-            leads: presence.is_some(),
-            nodes: presence
-                .into_iter()
-                .flatten()
-                .map(|(id, online)| NodePresence { id: id.0, online })
-                .collect(),
-        }))
+        Ok(Response::new(self.cluster.own_leader_view().map(PresenceResponse::from).unwrap_or_default()))
+    }
+
+    async fn announce(
+        &self,
+        request: Request<AnnounceRequest>,
+    ) -> Result<Response<AnnounceResponse>, Status> {
+        let caller = self.gate.node(&request)?;
+        let AnnounceRequest { start_counter, raft_address: address } = request.into_inner();
+        if address.len() > MAX_ADDRESS_BYTES {
+            return Err(invalid("raft_address", "it is longer than an address can be"));
+        }
+        let addresses = self.cluster.peers().addresses();
+        addresses.announce(caller.node, Announced { start_counter, address });
+        let nodes = addresses.known().into_iter().map(|(id, known)| KnownAddress {
+            id: id.0,
+            start_counter: known.start_counter,
+            raft_address: known.address,
+        });
+        Ok(Response::new(AnnounceResponse { nodes: nodes.collect() }))
     }
 
     async fn sign_statement(

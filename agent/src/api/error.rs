@@ -103,7 +103,21 @@ impl From<Refusal> for ApiError {
             Refusal::FeatureLevelTooLow { .. } | Refusal::FeatureLevelUnsupported { .. } => {
                 "update the agents of all nodes"
             }
-            Refusal::NodeStartOutdated { .. } => "stop the copy",
+            Refusal::NodeStartOutdated { .. } | Refusal::NodeStartRepeated { .. } => {
+                "stop the copy; a data directory that was rolled back can't be used any more: move it away and run \
+                 `quorate join --replace NAME` on the same computer"
+            }
+            Refusal::NodeRemoved { .. } => "`quorate node list` shows the members; it can join as a new node",
+            Refusal::FirstLicenseNode { .. } => {
+                "it is moved by a transfer, which comes with a later version; if its data is lost, set it up anew on \
+                 the same computer with `quorate join --replace NAME`"
+            }
+            Refusal::LastManagementServer { .. } => "join another Management Server first",
+            Refusal::ReplacedNameDiffers { .. } => "set node.name to the name of the node that is replaced",
+            Refusal::ReplacedRoleDiffers { .. } => "make a token for the role of the node that is replaced",
+            Refusal::ReplacedComputerDiffers { .. } => {
+                "run it on the computer of the node that is replaced; transfers come with a later version"
+            }
             _ => "",
         };
         ApiError::new(ErrorKind::Refused, refusal.code(), refusal.to_string(), hint)

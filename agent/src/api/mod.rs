@@ -13,6 +13,7 @@ pub mod ops;
 mod relay;
 
 pub use admin::AdminApi;
-pub use auth::{NodeCaller, NodeGate, addressed};
+pub(crate) use auth::removed;
+pub use auth::{NodeCaller, NodeGate, OwnStart, addressed};
 pub use cluster::ClusterApi;
 pub use error::{ApiError, ErrorKind, StatusParts, status_parts};

@@ -58,6 +58,19 @@ impl Relay<'_> {
         })
     }
 
+    /// The leader, if it is another node.
+    pub(super) fn leader(&self) -> Result<NodeId, ApiError> {
+        let leader = self.cluster.leader().filter(|leader| *leader != self.cluster.node());
+        leader.ok_or_else(|| {
+            ApiError::new(
+                ErrorKind::Unavailable,
+                "no_leader",
+                "no leader is known at this moment",
+                "ask again in a few seconds",
+            )
+        })
+    }
+
     /// What became of a call to `to`: an error of its own is passed on, one of the way there names
     /// the node.
     pub(super) fn passed_on(&self, to: NodeId, status: Status) -> Status {

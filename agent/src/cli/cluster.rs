@@ -1,6 +1,7 @@
 //! `quorate cluster`: whether it can decide, and who leads it.
 
 use clap::Subcommand;
+use quorate_license::Timestamp;
 use quorate_proto::v1::{ClusterHealthRequest, ClusterHealthResponse, TransferLeaderRequest};
 use serde::Serialize;
 
@@ -36,6 +37,22 @@ struct Health {
     quorum: u32,
     linearizable: bool,
     problems: Vec<String>,
+    failure_tolerance: u32,
+    membership_changing: bool,
+    warnings: Vec<String>,
+    nodes: Vec<NodeHealth>,
+}
+
+/// How one node is.
+#[derive(Serialize)]
+struct NodeHealth {
+    id: u64,
+    name: String,
+    role: String,
+    voter: bool,
+    condition: String,
+    lag_entries: Option<u64>,
+    since: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -82,6 +99,24 @@ impl From<ClusterHealthResponse> for Health {
             quorum: answer.quorum,
             linearizable: answer.linearizable,
             problems: answer.problems,
+            failure_tolerance: answer.failure_tolerance,
+            membership_changing: answer.membership_changing,
+            warnings: answer.warnings,
+            nodes: answer.nodes.into_iter().map(NodeHealth::from).collect(),
+        }
+    }
+}
+
+impl From<quorate_proto::v1::NodeHealth> for NodeHealth {
+    fn from(node: quorate_proto::v1::NodeHealth) -> Self {
+        NodeHealth {
+            id: node.id,
+            name: node.name,
+            role: node.role,
+            voter: node.voter,
+            condition: node.condition,
+            lag_entries: node.lag_entries,
+            since: node.since_ms.map(Timestamp::from_unix_ms),
         }
     }
 }
@@ -96,11 +131,40 @@ impl Present for Health {
                 "Management Servers",
                 format!("{} of {} online, {} needed", self.voters_online, self.voters, self.quorum),
             ),
+            ("Failure tolerance", tolerance(self.failure_tolerance)),
             ("Linearizable read", yes_no(self.linearizable).to_owned()),
+            ("Membership changing", yes_no(self.membership_changing).to_owned()),
         ]);
         for problem in &self.problems {
             page.line(format!("- {problem}"));
         }
+        for warning in &self.warnings {
+            page.line(format!("- Note: {warning}"));
+        }
+        if self.nodes.is_empty() {
+            return;
+        }
+        page.gap();
+        let row = |node: &NodeHealth| {
+            vec![
+                node.name.clone(),
+                node.role.clone(),
+                yes_no(node.voter).to_owned(),
+                node.condition.clone(),
+                or_dash(node.lag_entries),
+                or_dash(node.since),
+            ]
+        };
+        let header = ["NAME", "ROLE", "VOTER", "CONDITION", "LAG", "SINCE"];
+        page.table(&header, self.nodes.iter().map(row).collect(), "");
+    }
+}
+
+fn tolerance(more: u32) -> String {
+    match more {
+        0 => "no more voter can be lost".to_owned(),
+        1 => "1 more voter can be lost".to_owned(),
+        more => format!("{more} more voters can be lost"),
     }
 }
 
@@ -118,6 +182,23 @@ mod tests {
     use super::*;
     use crate::cli::output::tests::all_forms;
 
+    fn node(
+        index: u64,
+        condition: &str,
+        lag_entries: Option<u64>,
+        since_ms: Option<i64>,
+    ) -> quorate_proto::v1::NodeHealth {
+        quorate_proto::v1::NodeHealth {
+            id: (1 << 40) + index,
+            name: format!("ms-{index}"),
+            role: "management".to_owned(),
+            voter: true,
+            condition: condition.to_owned(),
+            lag_entries,
+            since_ms,
+        }
+    }
+
     #[test]
     fn health_is_shown_in_every_form() {
         let healthy = ClusterHealthResponse {
@@ -129,6 +210,10 @@ mod tests {
             quorum: 2,
             problems: Vec::new(),
             linearizable: true,
+            failure_tolerance: 1,
+            membership_changing: false,
+            warnings: Vec::new(),
+            nodes: vec![node(1, "healthy", Some(0), None), node(2, "healthy", Some(3), None)],
         };
         let ill = ClusterHealthResponse {
             healthy: false,
@@ -136,6 +221,13 @@ mod tests {
             voters_online: 1,
             problems: vec!["no leader is known".to_owned(), "ms-2 and ms-3 are offline".to_owned()],
             linearizable: false,
+            failure_tolerance: 0,
+            membership_changing: true,
+            warnings: vec!["2 Management Servers vote, an even number".to_owned()],
+            nodes: vec![
+                node(1, "unknown", None, None),
+                node(2, "offline", Some(900), Some(1_763_750_000_000)),
+            ],
             ..healthy.clone()
         };
         insta::assert_snapshot!(all_forms(&Health::from(healthy)));

@@ -3,7 +3,7 @@
 
 use std::{io, path::PathBuf};
 
-use quorate_license::{FileRefusal, ParseActivationKeyError};
+use quorate_license::{FileRefusal, NodeName, ParseActivationKeyError};
 use quorate_raft_store::disk::OpenError;
 use serde::Serialize;
 use tonic::{Code, Status};
@@ -121,6 +121,14 @@ pub(crate) enum UsageError {
     /// Something is to be confirmed, and nobody is at a terminal.
     #[error("this has to be confirmed, and there is no terminal to ask at")]
     ConfirmationNeeded,
+    /// `join --replace` names another node than the configuration.
+    #[error("--replace names {replaced}, the configuration says node.name = \"{configured}\"")]
+    OtherNodeReplaced {
+        /// The node to be replaced.
+        replaced: NodeName,
+        /// The configured name.
+        configured: NodeName,
+    },
     /// A token with characters that no token has.
     #[error("the token in {0} holds characters that no token has")]
     TokenUnusable(PathBuf),
@@ -134,6 +142,7 @@ impl UsageError {
             UsageError::NoServer => "server_missing",
             UsageError::NoCaFile => "ca_file_missing",
             UsageError::ConfirmationNeeded => "confirmation_needed",
+            UsageError::OtherNodeReplaced { .. } => "node_name_differs",
             UsageError::TokenUnusable(_) => "token_malformed",
         }
     }
@@ -154,6 +163,9 @@ impl UsageError {
             }
             UsageError::ConfirmationNeeded => {
                 "Look at what would be done, then repeat the command with --yes."
+            }
+            UsageError::OtherNodeReplaced { .. } => {
+                "A replacement keeps the name: correct node.name, or the name behind --replace."
             }
             UsageError::TokenUnusable(_) => "Copy the token again, as a whole, on one line.",
         }
@@ -363,6 +375,9 @@ const fn app_code(error: &AppError) -> &'static str {
         AppError::DataDir(DataDirError::Prepared { .. }) => "already_prepared",
         AppError::DataDir(DataDirError::OtherNode { .. }) => "other_node",
         AppError::OtherComputer { .. } => "other_computer",
+        AppError::Removed { .. } => "node_removed",
+        AppError::StoreLost { .. } => "store_lost",
+        AppError::Outdated { .. } => "node_start_outdated",
         AppError::DataDir(DataDirError::InUse(_)) => "data_dir_in_use",
         AppError::DataDir(DataDirError::Damaged { .. }) => "data_dir_damaged",
         AppError::DataDir(DataDirError::NewerFormat { .. }) => "newer_format",

@@ -59,6 +59,20 @@ pub(crate) fn confirm(question: &str) -> Result<(), CliError> {
     if is_yes(&answer) { Ok(()) } else { Err(CliError::NotConfirmed) }
 }
 
+/// Asks for a name to be typed. Anything else is a no.
+pub(crate) fn confirm_name(question: &str, name: &str) -> Result<(), CliError> {
+    if !interactive() {
+        return Err(UsageError::ConfirmationNeeded.into());
+    }
+    to_stderr(question);
+    let mut answer = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|cause| CliError::System { what: "the terminal can't be read", cause })?;
+    if answer.trim() == name { Ok(()) } else { Err(CliError::NotConfirmed) }
+}
+
 fn is_yes(answer: &str) -> bool {
     matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }

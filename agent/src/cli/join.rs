@@ -1,7 +1,7 @@
 //! `quorate join`: prepares this host as a further node of a cluster, by a token.
 
 use clap::Args;
-use quorate_license::{ClusterId, NodeId, NodeRole};
+use quorate_license::{ClusterId, NodeId, NodeName, NodeRole};
 use secrecy::SecretString;
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -30,6 +30,11 @@ pub(crate) struct JoinArgs {
     /// refused.
     #[arg(long, value_name = "ROLE")]
     role: Option<NodeRole>,
+
+    /// Take the place of this node, whose data is lost, on the same computer: the name and the computer ID
+    /// stay, the node's id is a new one. The old node must be away. Needs a join token like any other join.
+    #[arg(long, value_name = "NODE")]
+    replace: Option<NodeName>,
 }
 
 #[derive(Serialize)]
@@ -52,7 +57,11 @@ pub(super) async fn run(context: &Context, args: JoinArgs) -> Result<Exit, CliEr
     if context.global.server.is_empty() {
         return Err(UsageError::NoServer.into());
     }
+    if let Some(replaced) = args.replace.clone().filter(|replaced| *replaced != config.node.name) {
+        return Err(UsageError::OtherNodeReplaced { replaced, configured: config.node.name }.into());
+    }
     let options = JoinOptions {
+        replace: args.replace.is_some(),
         token: SecretString::from(token.trim().to_owned()),
         servers: context.global.server.clone(),
         role: args.role,

@@ -2,12 +2,14 @@
 
 use clap::Subcommand;
 use quorate_license::{ComputerId, ComputerIdSource, Timestamp};
-use quorate_proto::v1::NodeStatus;
+use quorate_proto::v1::{NodeStatus, RemoveNodeRequest};
 use serde::Serialize;
 
 use super::{
     Context, Exit, block_on,
+    client::{LONG_DEADLINE, call, within},
     error::CliError,
+    input,
     output::{Page, Present, or_dash, yes_no},
     status::{self, Node},
     wire,
@@ -23,6 +25,14 @@ pub(crate) enum NodeCommand {
     Show {
         /// The node's name or id.
         node: String,
+    },
+    /// Take a living node out of the cluster, for good. Its data is kept, and it serves no more.
+    Remove {
+        /// The node's name or id.
+        node: String,
+        /// Don't ask.
+        #[arg(long)]
+        yes: bool,
     },
     /// Print this host's computer ID. Needs the configuration, but no running node.
     Id,
@@ -49,6 +59,14 @@ struct NodeDetails {
     joined_at: Option<Timestamp>,
 }
 
+/// A node that is a member no more.
+#[derive(Serialize)]
+struct Removed {
+    node: u64,
+    name: String,
+    left_group: bool,
+}
+
 #[derive(Serialize)]
 struct HostId {
     computer_id: ComputerId,
@@ -59,6 +77,7 @@ pub(super) fn run(context: &Context, command: NodeCommand) -> Result<Exit, CliEr
     match command {
         NodeCommand::List => block_on(list(context)),
         NodeCommand::Show { node } => block_on(show(context, node)),
+        NodeCommand::Remove { node, yes } => block_on(remove(context, node, yes)),
         NodeCommand::Id => id(context),
     }
 }
@@ -77,6 +96,27 @@ async fn show(context: &Context, given: String) -> Result<Exit, CliError> {
     let leader = answer.leader == Some(node.id);
     let first_license_node = answer.first_license_node == node.id;
     context.output.print(&NodeDetails::new(node, leader, first_license_node))?;
+    Ok(Exit::Ok)
+}
+
+async fn remove(context: &Context, given: String, yes: bool) -> Result<Exit, CliError> {
+    let mut admin = context.connect().await?;
+    let answer = status::ask(&mut admin).await?;
+    let node = find(&answer.nodes, given)?;
+    if !yes {
+        let question = format!(
+            "{} ({}, computer ID {}) leaves the cluster for good. Type its name to go on: ",
+            node.name, node.role, node.computer_id
+        );
+        input::confirm_name(&question, &node.name)?;
+    }
+    let request = within(LONG_DEADLINE, RemoveNodeRequest { node: node.id });
+    let removed = call(LONG_DEADLINE, admin.remove_node(request)).await?;
+    context.output.print(&Removed {
+        node: removed.node,
+        name: removed.name,
+        left_group: removed.left_group,
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -143,6 +183,18 @@ impl Present for NodeDetails {
     }
 }
 
+impl Present for Removed {
+    fn page(&self, page: &mut Page) {
+        page.line(format!("{} was removed from the cluster.", self.name));
+        if !self.left_group {
+            page.line("The leader goes on taking it out of the group; 'quorate cluster health' shows when it is done.");
+        }
+        page.line(
+            "Stop its agent; its data is kept. 'quorate license show' tells what it means for the license.",
+        );
+    }
+}
+
 impl Present for HostId {
     fn page(&self, page: &mut Page) {
         page.line(self.computer_id.to_string());
@@ -176,6 +228,13 @@ mod tests {
         insta::assert_snapshot!(all_forms(&NodeDetails::new(nodes[0].clone(), false, true)));
         insta::assert_snapshot!(all_forms(&NodeDetails::new(NodeStatus::default(), false, false)));
         insta::assert_snapshot!(all_forms(&NodeList(nodes.into_iter().map(Node::from).collect())));
+    }
+
+    #[test]
+    fn a_removal_says_what_comes_next() {
+        let removed = |left_group| Removed { node: (1 << 40) + 3, name: "ms-3".to_owned(), left_group };
+        insta::assert_snapshot!(all_forms(&removed(true)));
+        insta::assert_snapshot!(all_forms(&removed(false)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use quorate_license::Timestamp;
-use quorate_proto::v1::{LicenseSummary, NodeStatus, StatusRequest, StatusResponse};
+use quorate_proto::v1::{LicenseSummary, NodeStatus, RemovedNode, StatusRequest, StatusResponse};
 use serde::Serialize;
 
 use super::{
@@ -22,6 +22,21 @@ pub(crate) struct Status {
     first_license_node: u64,
     pub(crate) nodes: Vec<Node>,
     license: Option<License>,
+    warnings: Vec<String>,
+    removed: Vec<Removed>,
+}
+
+/// A node that was taken out.
+#[derive(Debug, Serialize)]
+struct Removed {
+    id: u64,
+    name: String,
+    role: String,
+    computer_id: String,
+    removed_at: Timestamp,
+    reason: String,
+    detail: String,
+    replaced_by: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -75,6 +90,23 @@ impl From<StatusResponse> for Status {
             first_license_node: answer.first_license_node,
             nodes: answer.nodes.into_iter().map(Node::from).collect(),
             license: answer.license.and_then(License::installed),
+            warnings: answer.warnings,
+            removed: answer.removed.into_iter().map(Removed::from).collect(),
+        }
+    }
+}
+
+impl From<RemovedNode> for Removed {
+    fn from(gone: RemovedNode) -> Self {
+        Removed {
+            id: gone.id,
+            name: gone.name,
+            role: gone.role,
+            computer_id: gone.computer_id,
+            removed_at: Timestamp::from_unix_ms(gone.removed_at_ms),
+            reason: gone.reason,
+            detail: gone.detail,
+            replaced_by: gone.replaced_by,
         }
     }
 }
@@ -144,8 +176,19 @@ impl Present for Status {
             fields.push(("Support ID", support_id));
         }
         page.fields(&fields);
+        for warning in &self.warnings {
+            page.line(format!("- Note: {warning}"));
+        }
         page.gap();
         node_table(&self.nodes, page);
+        if self.removed.is_empty() {
+            return;
+        }
+        page.gap();
+        let row = |gone: &Removed| {
+            vec![gone.name.clone(), gone.id.to_string(), gone.removed_at.to_string(), gone.detail.clone()]
+        };
+        page.table(&["REMOVED", "ID", "ON", "WHY"], self.removed.iter().map(row).collect(), "");
     }
 }
 
@@ -238,12 +281,42 @@ pub(super) mod tests {
                 reasons: Vec::new(),
             }),
             answered_by: (1 << 40) + 1,
+            warnings: Vec::new(),
+            removed: Vec::new(),
         }
     }
 
     #[test]
     fn a_licensed_cluster_is_shown_in_every_form() {
         insta::assert_snapshot!(all_forms(&Status::from(answer())));
+    }
+
+    #[test]
+    fn warnings_and_removed_nodes_are_shown_in_every_form() {
+        let gone = |index: u64, reason: &str, detail: &str, replaced_by| RemovedNode {
+            id: (1 << 40) + index,
+            name: format!("ms-{index}"),
+            role: "management".to_owned(),
+            computer_id: format!("0CJ5B-8N2VQ-2Q4VX-E0WPZ-K9PTD-1J0CQ-4S1T{index}"),
+            removed_at_ms: 1_763_750_000_000,
+            reason: reason.to_owned(),
+            detail: detail.to_owned(),
+            replaced_by,
+        };
+        let answer = StatusResponse {
+            warnings: vec!["2 Management Servers vote, an even number".to_owned()],
+            removed: vec![
+                gone(5, "removed", "removed by anna", None),
+                gone(
+                    6,
+                    "replaced",
+                    "replaced by node 1099511627779 on the same computer",
+                    Some((1 << 40) + 3),
+                ),
+            ],
+            ..answer()
+        };
+        insta::assert_snapshot!(all_forms(&Status::from(answer)));
     }
 
     #[test]

@@ -1,22 +1,43 @@
-//! The leader keeps Raft's membership in step with the admitted nodes.
+//! The leader keeps Raft's membership in step with the members of the replicated state.
 //!
-//! A new node becomes a learner first. A Management Server is promoted to voter once it has caught
-//! up; a Spooler Controller stays a learner. One change at a time; nobody is removed here: a dead
-//! voter is an administrator's decision.
+//! ```text
+//! row                     -> learner -> (Management Server, caught up, steady) voter
+//! tombstone, still voter  -> learner -> told of its end -> out of the group
+//! ```
+//!
+//! One change at a time, and none before the last one is committed. A change that a crash left half done is
+//! finished first. A dead voter is never removed by itself: that takes an administrator's command, which
+//! leaves a tombstone. What is to be done is decided by [`decide`], a pure function.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use openraft::{ChangeMembers, Instant as _, impls::EmptyNode};
 use quorate_license::{NodeId, NodeRole};
-use quorate_raft_store::Command;
-use quorate_raft_store::command::Tick;
+use quorate_raft_store::{
+    Command,
+    command::{RaiseFeatureLevel, Tick},
+    state::{RemovalReason, State},
+};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Cluster;
 
 /// A learner that is this many entries behind or fewer has caught up.
 const CAUGHT_UP: u64 = 64;
+/// It is promoted when it has been so for this long, and at this many looks in a row.
+const STEADY_FOR: Duration = Duration::from_secs(2);
+const STEADY_LOOKS: u32 = 5;
+/// A removed node is kept as a learner for so long that it hears of its end, if it listens.
+const TELL_FOR: Duration = Duration::from_secs(1);
+const TELL_AT_MOST: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// How long a leader that was taken out may take to find a successor.
+const HAND_OVER: Duration = Duration::from_secs(3);
 /// The leader carries the time into the log this often, at least.
 const TICK: Duration = Duration::from_secs(3600);
 
@@ -25,6 +46,7 @@ pub async fn keep_membership(cluster: Arc<Cluster>, stop: CancellationToken) {
     let mut applied = cluster.views().subscribe();
     let mut tick = tokio::time::interval(TICK);
     tick.tick().await;
+    let mut watch = Watch::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -40,67 +62,306 @@ pub async fn keep_membership(cluster: Arc<Cluster>, stop: CancellationToken) {
             }
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
+        watch.follow_addresses(&cluster);
         if cluster.leads() {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = step(&cluster) => {}
+                () = step(&cluster, &mut watch) => {}
             }
+        } else {
+            watch.step_down();
         }
     }
+}
+
+/// What the leader sees when it looks.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Picture {
+    /// This node, which leads.
+    pub(super) own: NodeId,
+    /// Whether the last change of membership is committed.
+    pub(super) settled: bool,
+    /// Whether that change is only half done.
+    pub(super) joint: bool,
+    pub(super) voters: BTreeSet<NodeId>,
+    /// Voters and learners.
+    pub(super) members: BTreeSet<NodeId>,
+    /// The rows of the replicated state.
+    pub(super) admitted: BTreeMap<NodeId, NodeRole>,
+    /// Members of the group that are members of the cluster no more.
+    pub(super) gone: BTreeSet<NodeId>,
+    /// Members of the group that have heard of their end, or never will.
+    pub(super) told: BTreeSet<NodeId>,
+    /// Nodes that were heard from lately, this one among them.
+    pub(super) heard: BTreeSet<NodeId>,
+    /// Learners that have caught up and stayed so.
+    pub(super) steady: BTreeSet<NodeId>,
 }
 
 /// What is to be changed next.
-enum Next {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The second half of a change that a crash left over.
+    FinishJoint,
+    /// This node was taken out: another one has to lead.
+    HandOver,
+    /// A voter that was taken out becomes a learner.
+    Demote(NodeId),
+    /// A learner that was taken out leaves the group.
+    Drop(NodeId),
+    /// A new node becomes a learner.
     AddLearner(NodeId),
-    Promote(BTreeSet<NodeId>),
+    /// A learner becomes a voter.
+    Promote(NodeId),
+    /// The change waits: without more voters online nobody could confirm it.
+    WaitForVoters,
+    /// All is as it should be, or a change is under way.
     Nothing,
 }
 
-async fn step(cluster: &Cluster) {
-    let result = match next(cluster) {
-        Next::AddLearner(node) => {
-            tracing::info!(%node, "adding a node to the group");
-            cluster.raft.add_learner(node, EmptyNode::default(), false).await
+/// Decides what is to be changed next. Whoever was taken out goes first, so that a replacement never makes
+/// the group larger than it was.
+pub(super) fn decide(see: &Picture) -> Next {
+    if !see.settled {
+        return Next::Nothing;
+    }
+    if see.joint {
+        return Next::FinishJoint;
+    }
+    if see.gone.contains(&see.own) {
+        return Next::HandOver;
+    }
+    let confirmed = |voters: &BTreeSet<NodeId>| voters.intersection(&see.heard).count() > voters.len() / 2;
+    if let Some(gone) = see.gone.intersection(&see.voters).next() {
+        let rest: BTreeSet<NodeId> = see.voters.iter().copied().filter(|id| id != gone).collect();
+        // Both the old and the new voters have to confirm it.
+        let possible = confirmed(&see.voters) && confirmed(&rest);
+        return if possible { Next::Demote(*gone) } else { Next::WaitForVoters };
+    }
+    if !confirmed(&see.voters) {
+        return Next::Nothing;
+    }
+    if let Some(gone) = see.gone.intersection(&see.told).next() {
+        return Next::Drop(*gone);
+    }
+    if let Some(new) = see.admitted.keys().find(|id| !see.members.contains(id)) {
+        return Next::AddLearner(*new);
+    }
+    let candidate = see.steady.iter().find(|id| {
+        see.admitted.get(id) == Some(&NodeRole::Management)
+            && see.members.contains(id)
+            && !see.voters.contains(id)
+    });
+    candidate.map_or(Next::Nothing, |id| Next::Promote(*id))
+}
+
+/// What the leader remembers between two looks.
+#[derive(Default)]
+struct Watch {
+    /// Since when each learner has been caught up, and how often that was seen. In one term only.
+    steady: BTreeMap<NodeId, (Instant, u32)>,
+    /// When each removed node was first seen in the group, and the log's end then.
+    leaving: BTreeMap<NodeId, (Instant, u64)>,
+    term: u64,
+    waits: bool,
+    voters: Option<usize>,
+    addresses: BTreeMap<NodeId, String>,
+}
+
+impl Watch {
+    /// Another node leads: what was seen counts for nothing.
+    fn step_down(&mut self) {
+        let addresses = std::mem::take(&mut self.addresses);
+        *self = Watch { addresses, ..Watch::default() };
+    }
+
+    /// One line when a node has come back at another address.
+    fn follow_addresses(&mut self, cluster: &Cluster) {
+        let view = cluster.view();
+        let leads = cluster.leads();
+        for node in view.state.nodes().values() {
+            let now = &node.addresses.raft;
+            match self.addresses.get(&node.id) {
+                Some(before) if before == now => {}
+                before => {
+                    if leads && let Some(before) = before {
+                        tracing::info!(node = %node.id, name = %node.name, %before, %now, "a node came back at another address");
+                    }
+                    self.addresses.insert(node.id, now.clone());
+                }
+            }
         }
-        Next::Promote(nodes) => {
-            tracing::info!(?nodes, "nodes have caught up and become voters");
-            cluster.raft.change_membership(ChangeMembers::AddVoterIds(nodes), true).await
+    }
+
+    /// Looks at the group.
+    fn look(&mut self, cluster: &Cluster) -> Picture {
+        let view = cluster.view();
+        let state = &view.state;
+        let mut metrics = cluster.raft_metrics();
+        let now = metrics.now();
+        if now.current_term != self.term {
+            self.step_down();
+            self.term = now.current_term;
         }
-        Next::Nothing => return,
-    };
-    if let Err(error) = result {
-        tracing::debug!(%error, "the membership was not changed; trying again");
+        let membership = &now.membership_config;
+        let members: BTreeSet<NodeId> = membership.nodes().map(|(id, _)| *id).collect();
+        let mut see = Picture {
+            own: cluster.node,
+            settled: now.membership_config == now.committed_membership_config,
+            joint: membership.get_joint_config().len() > 1,
+            voters: membership.voter_ids().collect(),
+            admitted: state.nodes().values().map(|node| (node.id, node.role)).collect(),
+            gone: members.iter().copied().filter(|id| state.is_gone(*id)).collect(),
+            members,
+            heard: BTreeSet::from([cluster.node]),
+            ..Picture::default()
+        };
+        let end = now.last_log_index.unwrap_or(0);
+        let matched = |id: &NodeId| {
+            let replication = now.replication.as_ref()?;
+            replication.get(id).copied().flatten().map(|id| id.index())
+        };
+        let heartbeats = now.heartbeat.iter().flatten();
+        see.heard.extend(heartbeats.filter_map(|(id, at)| {
+            at.as_ref().filter(|at| at.elapsed() < cluster.absent_after).map(|_| *id)
+        }));
+        let learners = see.members.difference(&see.voters);
+        let caught_up: BTreeSet<NodeId> = learners
+            .copied()
+            .filter(|id| see.heard.contains(id) && matched(id).is_some_and(|index| index + CAUGHT_UP >= end))
+            .collect();
+        see.steady = self.steady(&caught_up);
+        self.leaving.retain(|id, _| see.gone.contains(id));
+        for id in &see.gone {
+            let (since, end) = *self.leaving.entry(*id).or_insert_with(|| (Instant::now(), end));
+            let heard_it = matched(id).is_some_and(|index| index >= end) && since.elapsed() >= TELL_FOR;
+            if heard_it || since.elapsed() >= TELL_AT_MOST || is_replaced(state, *id) {
+                see.told.insert(*id);
+            }
+        }
+        see
+    }
+
+    /// Those that have been caught up for long enough; whoever is not now begins anew.
+    fn steady(&mut self, caught_up: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+        self.steady.retain(|id, _| caught_up.contains(id));
+        for id in caught_up {
+            self.steady.entry(*id).or_insert_with(|| (Instant::now(), 0)).1 += 1;
+        }
+        let long = |(since, looks): &(Instant, u32)| since.elapsed() >= STEADY_FOR && *looks >= STEADY_LOOKS;
+        self.steady.iter().filter(|(_, seen)| long(seen)).map(|(id, _)| *id).collect()
+    }
+
+    /// One line when the number of voters becomes even: one more than an odd number makes nothing safer.
+    fn tell_voters(&mut self, voters: usize) {
+        let changed = self.voters.replace(voters).is_some_and(|before| before != voters);
+        if changed && voters.is_multiple_of(2) {
+            tracing::warn!(
+                voters,
+                "the number of voting Management Servers is even: the cluster can lose no more of them than with one less"
+            );
+        }
     }
 }
 
-fn next(cluster: &Cluster) -> Next {
-    let mut metrics = cluster.raft_metrics();
-    let now = metrics.now();
-    // A change under way must end first: it is committed when both views of it agree.
-    if now.membership_config != now.committed_membership_config
-        || now.membership_config.get_joint_config().len() != 1
-    {
-        return Next::Nothing;
-    }
-    let members: BTreeSet<NodeId> = now.membership_config.nodes().map(|(id, _)| *id).collect();
-    let voters: BTreeSet<NodeId> = now.membership_config.voter_ids().collect();
-    let view = cluster.view();
-    let admitted = view.state.nodes();
-    if let Some(node) = admitted.values().find(|node| !members.contains(&node.id)) {
-        return Next::AddLearner(node.id);
-    }
-    let end = now.last_log_index.unwrap_or(0);
-    let Some(replication) = now.replication.as_ref() else { return Next::Nothing };
-    let caught_up: BTreeSet<NodeId> = admitted
-        .values()
-        .filter(|node| node.role == NodeRole::Management && !voters.contains(&node.id))
-        .filter(|node| {
-            let matched = replication.get(&node.id).copied().flatten().map(|id| id.index());
-            let heartbeat = now.heartbeat.as_ref().and_then(|all| all.get(&node.id)).and_then(Option::as_ref);
-            matched.is_some_and(|index| index + CAUGHT_UP >= end)
-                && heartbeat.is_some_and(|at| at.elapsed() < cluster.absent_after)
-        })
-        .map(|node| node.id)
-        .collect();
-    if caught_up.is_empty() { Next::Nothing } else { Next::Promote(caught_up) }
+/// Whoever was replaced is dead, and hears nothing.
+fn is_replaced(state: &State, node: NodeId) -> bool {
+    let gone = state.tombstones().get(&node);
+    gone.is_none_or(|gone| matches!(gone.reason, RemovalReason::Replaced { .. }))
 }
+
+async fn step(cluster: &Cluster, watch: &mut Watch) {
+    if raise_feature_level(cluster).await {
+        return;
+    }
+    cluster.note_behind();
+    let see = watch.look(cluster);
+    watch.tell_voters(see.voters.len());
+    let next = decide(&see);
+    if next == Next::WaitForVoters && !watch.waits {
+        tracing::warn!("a removed voter stays in the group until more voters are online");
+    }
+    watch.waits = next == Next::WaitForVoters;
+    let name = |id: NodeId| name(&cluster.view().state, id);
+    match next {
+        Next::FinishJoint => {
+            let change = ChangeMembers::AddVoterIds(BTreeSet::new());
+            if changed(cluster, change, "finishing a change of membership that was broken off").await {
+                tracing::info!("a change of membership that was broken off is finished");
+            }
+        }
+        Next::HandOver => match cluster.hand_over(None, HAND_OVER).await {
+            Ok(to) => tracing::info!(%to, "this node was taken out and has handed leadership over"),
+            Err(reason) => {
+                tracing::warn!(reason, "this node was taken out, and nobody takes leadership over")
+            }
+        },
+        Next::Demote(node) => {
+            let change = ChangeMembers::RemoveVoters(BTreeSet::from([node]));
+            if changed(cluster, change, "demoting a removed voter").await {
+                tracing::info!(%node, name = name(node), "a removed node votes no more");
+            }
+        }
+        Next::Drop(node) => {
+            let change = ChangeMembers::RemoveNodes(BTreeSet::from([node]));
+            if changed(cluster, change, "taking a removed node out of the group").await {
+                tracing::info!(%node, name = name(node), "a removed node has left the group");
+            }
+        }
+        Next::AddLearner(node) => {
+            let change = ChangeMembers::AddNodes(BTreeMap::from([(node, EmptyNode::default())]));
+            if changed(cluster, change, "adding a node to the group").await {
+                tracing::info!(%node, name = name(node), "a node was added to the group");
+            }
+        }
+        Next::Promote(node) => {
+            let change = ChangeMembers::AddVoterIds(BTreeSet::from([node]));
+            if changed(cluster, change, "promoting a node").await {
+                cluster.metrics.learner_promote_successes.inc();
+                tracing::info!(%node, name = name(node), "a node has caught up and votes now");
+            } else {
+                cluster.metrics.learner_promote_failures.inc();
+            }
+        }
+        Next::WaitForVoters | Next::Nothing => {}
+    }
+}
+
+/// Carries a change of membership out, both its halves. Whoever leaves the voters stays as a learner.
+async fn changed(cluster: &Cluster, change: ChangeMembers<NodeId, EmptyNode>, what: &str) -> bool {
+    match cluster.raft.change_membership(change, true).await {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::debug!(%error, "{what} did not succeed; trying again");
+            false
+        }
+    }
+}
+
+/// Raises the cluster's feature level once every member reads a higher one. Whether it tried.
+async fn raise_feature_level(cluster: &Cluster) -> bool {
+    let view = cluster.view();
+    let readable = view.state.nodes().values().map(|node| node.feature_level).min();
+    let (Some(level), Some(row)) = (readable, view.state.cluster()) else { return false };
+    if level <= row.feature_level {
+        return false;
+    }
+    match cluster.propose(Command::RaiseFeatureLevel(RaiseFeatureLevel { level })).await {
+        Ok(answer) => match answer.result {
+            Ok(_) => tracing::info!(level, "every member reads a higher feature level; it is in use now"),
+            Err(refusal) => tracing::debug!(%refusal, "the feature level was not raised"),
+        },
+        Err(error) => tracing::debug!(%error, "the feature level was not raised"),
+    }
+    true
+}
+
+fn name(state: &State, node: NodeId) -> String {
+    let member = state.nodes().get(&node).map(|node| node.name.to_string());
+    let gone = || state.tombstones().get(&node).map(|gone| gone.name.to_string());
+    member.or_else(gone).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "keeper_tests.rs"]
+mod tests;

@@ -13,16 +13,17 @@ mod presence;
 mod propose;
 mod receiver;
 mod settings;
+mod standing;
 mod watch;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use openraft::{Instant as _, Raft, ServerState};
-use quorate_license::NodeId;
+use quorate_license::{NodeId, Timestamp};
 use quorate_raft_store::{
     View, Views,
     disk::{IncomingSnapshots, StateMachine, Store},
@@ -31,9 +32,10 @@ use quorate_raft_store::{
 use tokio::{sync::Semaphore, time::Instant};
 
 pub use keeper::keep_membership;
-pub use presence::Presence;
+pub use presence::{LeaderView, MemberView, Presence};
 pub use propose::{NotHere, ProposeError};
 pub use receiver::RaftReceiver;
+pub use standing::{Expelled, ask_others, watch_standing};
 pub use watch::RaftWatch;
 
 use crate::{config, metrics::Metrics, net::Peers};
@@ -56,6 +58,10 @@ pub struct Cluster {
     absent_after: Duration,
     /// When a leader was last heard from.
     heard: Mutex<Option<Instant>>,
+    /// Why this node is no part of the cluster any more, if so.
+    standing: standing::Standing,
+    /// Who is behind this node's log, and since when, while it leads.
+    behind: Mutex<BTreeMap<NodeId, Timestamp>>,
 }
 
 /// Raft could not be started, or it has stopped. The node stops with it.
@@ -91,6 +97,8 @@ impl Cluster {
             metrics,
             absent_after: Duration::from_millis(settings.election_max_ms),
             heard: Mutex::new(None),
+            standing: standing::Standing::new(None),
+            behind: Mutex::default(),
         }))
     }
 

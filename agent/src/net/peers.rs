@@ -9,7 +9,10 @@ use quorate_license::NodeId;
 use quorate_raft_store::Views;
 use tonic::transport::Channel;
 
-use super::channel::{ChannelOptions, tls_channel};
+use super::{
+    addresses::AddressBook,
+    channel::{ChannelOptions, tls_channel},
+};
 use crate::pki::{NodeTls, PkiError};
 
 /// What a channel is used for. Each use has connections of its own, so that a snapshot or a long
@@ -29,33 +32,48 @@ pub enum Use {
 /// The channels of this node.
 pub struct Peers {
     tls: NodeTls,
-    views: Arc<Views>,
-    channels: Mutex<HashMap<(NodeId, Use), Channel>>,
+    addresses: Arc<AddressBook>,
+    channels: Mutex<HashMap<(NodeId, Use), Known>>,
+}
+
+/// A channel, and the address that it was made for.
+struct Known {
+    address: Option<String>,
+    channel: Channel,
 }
 
 impl Peers {
-    /// No channels yet; addresses are looked up in the replicated state.
+    /// No channels yet; addresses are looked up when a connection is made.
     pub fn new(tls: NodeTls, views: Arc<Views>) -> Self {
-        Peers { tls, views, channels: Mutex::default() }
+        Peers { tls, addresses: Arc::new(AddressBook::new(views)), channels: Mutex::default() }
     }
 
-    /// The channel to a node. It need not be reachable.
+    /// Where nodes are.
+    pub fn addresses(&self) -> &AddressBook {
+        &self.addresses
+    }
+
+    /// The channel to a node. It need not be reachable. A node at another address gets another channel, so
+    /// nothing more goes to the old one, even if somebody still answers there.
     ///
     /// # Errors
     /// Never, for ids that the cluster gave.
     pub fn channel(&self, node: NodeId, purpose: Use) -> Result<Channel, PkiError> {
+        let address = self.addresses.of(node);
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(channel) = channels.get(&(node, purpose)) {
-            return Ok(channel.clone());
+        if let Some(known) = channels.get(&(node, purpose))
+            && known.address == address
+        {
+            return Ok(known.channel.clone());
         }
-        let views = self.views.clone();
+        let addresses = self.addresses.clone();
         let channel = tls_channel(ChannelOptions {
-            address: move || views.current().state.nodes().get(&node).map(|node| node.addresses.raft.clone()),
+            address: move || addresses.of(node),
             tls: self.tls.client.clone(),
             server_name: self.tls.server_name(node)?,
             node: Some(node),
         });
-        channels.insert((node, purpose), channel.clone());
+        channels.insert((node, purpose), Known { address, channel: channel.clone() });
         Ok(channel)
     }
 }

@@ -8,9 +8,9 @@ use quorate_license::{
 };
 use quorate_raft_store::{
     Command, Outcome, Refusal,
-    command::AdmitNode,
+    command::{AdmitNode, ReplaceNode},
     seal::{ManagementKey, Purpose},
-    state::{Addresses, HostReport, TokenPurpose},
+    state::{Addresses, HostReport, TokenPurpose, TokenState},
 };
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -26,6 +26,10 @@ use crate::{
 
 /// How long a token may take to reach this node from the one that made it.
 const TOKEN_DEADLINE: Duration = Duration::from_secs(2);
+/// A node that was stopped counts as online for a moment; the joiner's patience ends the waiting.
+const AWAY_MARGIN: Duration = Duration::from_secs(2);
+const AWAY_AT_MOST: Duration = Duration::from_secs(15);
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
 /// What a joiner says of itself.
 #[derive(Debug)]
@@ -52,6 +56,8 @@ pub struct Joiner {
     pub certificate_request: String,
     /// By its identity key, over the certificate request.
     pub signature: NodeSignature,
+    /// The node whose place it takes, on the same computer; none: it is a further node.
+    pub replace: Option<NodeName>,
 }
 
 impl Joiner {
@@ -163,7 +169,11 @@ impl Admission {
         authority
             .issue(&joiner.certificate_request, &trial, clock::now())
             .map_err(|error| malformed("certificate request or the addresses", &error))?;
-        let command = Command::AdmitNode(AdmitNode {
+        let replaced = match &joiner.replace {
+            Some(name) => Some(self.replaceable(name, &token, joiner.key).await?),
+            None => None,
+        };
+        let admit = AdmitNode {
             token: token.id,
             secret_hash: secret_hash(&token.secret),
             name: joiner.name.clone(),
@@ -175,12 +185,22 @@ impl Admission {
             feature_level: joiner.feature_level,
             addresses: joiner.addresses,
             host: joiner.host,
-        });
+        };
+        let command = match replaced {
+            Some(replaced) => Command::ReplaceNode(ReplaceNode { replaced, joiner: admit }),
+            None => Command::AdmitNode(admit),
+        };
         let node = match self.cluster.propose(command).await?.result? {
-            Outcome::NodeAdmitted { node } => node,
+            Outcome::NodeAdmitted { node } => {
+                tracing::info!(%node, name = %joiner.name, %role, "a node was admitted");
+                node
+            }
+            Outcome::NodeReplaced { node, replaced } => {
+                tracing::info!(%node, %replaced, name = %joiner.name, %role, "a node was replaced");
+                node
+            }
             other => return Err(unexpected(&other)),
         };
-        tracing::info!(%node, name = %joiner.name, %role, "a node was admitted");
 
         // The addresses that were admitted, not those of a repeat.
         let view = self.cluster.view();
@@ -196,6 +216,60 @@ impl Admission {
             ca_certificate: authority.certificate().to_owned(),
             management_key: (role == NodeRole::Management).then(|| management_key.clone()),
         })
+    }
+
+    /// The id of the node that is to be replaced, if it is away. A repeat by a joiner that was admitted, and
+    /// did not hear of it, names its own id: the log knows its token.
+    async fn replaceable(
+        &self,
+        name: &NodeName,
+        token: &JoinToken,
+        key: NodePublicKey,
+    ) -> Result<NodeId, ApiError> {
+        let view = self.cluster.view();
+        let Some(old) = view.state.node_named(name) else {
+            let mut gone: Vec<_> =
+                view.state.tombstones().values().filter(|gone| gone.name == *name).collect();
+            gone.sort_by_key(|gone| gone.removed_at);
+            return Err(match gone.last() {
+                Some(gone) => Refusal::NodeRemoved { node: name.clone(), at: gone.removed_at }.into(),
+                None => ApiError::new(
+                    ErrorKind::Refused,
+                    "node_unknown",
+                    format!("no node of the cluster has the name {name}"),
+                    "`quorate node list` shows the names; a further node joins without --replace",
+                ),
+            });
+        };
+        let used_by_joiner = view.state.tokens().get(&token.id).is_some_and(
+            |known| matches!(&known.state, TokenState::Used { node, key: used } if *node == old.id && *used == key),
+        );
+        if used_by_joiner {
+            return Ok(old.id);
+        }
+        let patience = (self.cluster.absent_after() + AWAY_MARGIN).min(AWAY_AT_MOST);
+        let give_up = tokio::time::Instant::now() + patience;
+        loop {
+            let (presence, states) =
+                tokio::join!(self.cluster.presence(), self.cluster.ask_node_states([old.id].into_iter()));
+            let answers = states.values().any(Option::is_some) || old.id == self.own.node_id;
+            let online = presence.is_some_and(|nodes| nodes.get(&old.id).copied().unwrap_or(false));
+            if !answers && !online {
+                return Ok(old.id);
+            }
+            if answers || tokio::time::Instant::now() >= give_up {
+                return Err(ApiError::new(
+                    ErrorKind::Refused,
+                    "node_answers",
+                    format!("{name} is online; only a node that is away can be replaced"),
+                    format!(
+                        "stop {name} first if its data is to be given up; a living node that leaves is removed with \
+                         `quorate node remove {name}`"
+                    ),
+                ));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// The role that a token is for, if the joiner was given it. A token that was made a moment ago may

@@ -6,10 +6,14 @@ use quorate_license::{
     NodeRole, Nonce, Quantity, RootKey, Serial, Signed, TenantId, Timestamp, TrustRoots,
 };
 use quorate_raft_store::{
-    State, View, codec,
+    Command, FEATURE_LEVEL, State, View, codec,
+    command::{FirstNode, InitCluster},
     raft_types::log_id,
     seal::{ManagementKey, Purpose},
-    state::{Addresses, Clock, Cluster, HostReport, InstalledBinding, InstalledLicense, Key, Node, Policy},
+    state::{
+        Addresses, Clock, Cluster, HostReport, InstalledBinding, InstalledLicense, Key, Node, Policy, Token,
+        TokenId, TokenPurpose, TokenState,
+    },
 };
 use serde::Serialize;
 
@@ -151,6 +155,40 @@ pub(crate) fn node(index: u8, joined_at: Timestamp) -> Node {
         joined_by: None,
         reported_at: joined_at,
     }
+}
+
+/// The state of a new cluster with node 1, at the present feature level.
+pub(crate) fn initialized() -> State {
+    let (row, first) = (cluster(epoch(1)), node(1, Timestamp::ZERO));
+    let init = InitCluster {
+        cluster_id: row.id,
+        epoch: row.epoch,
+        ca_certificate: row.ca_certificate,
+        sealed_ca_key: row.sealed_ca_key,
+        feature_level: FEATURE_LEVEL,
+        policy: row.policy,
+        first_node: FirstNode {
+            id: first.id,
+            name: first.name,
+            key: first.key,
+            computer_id: first.computer_id,
+            agent_version: first.agent_version,
+            addresses: first.addresses,
+            host: first.host,
+        },
+        admin_token: Token {
+            id: TokenId(0xad),
+            purpose: TokenPurpose::Admin { label: "init".to_owned() },
+            secret_hash: [0xad; 32],
+            created_at: Timestamp::ZERO,
+            created_by: "init".to_owned(),
+            expires_at: Timestamp::ZERO.plus_days(365),
+            state: TokenState::Open,
+        },
+    };
+    let mut state = State::default();
+    Command::InitCluster(init).apply(&mut state, Timestamp::ZERO).unwrap();
+    state
 }
 
 fn cluster(epoch: Epoch) -> Cluster {

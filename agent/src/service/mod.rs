@@ -4,6 +4,7 @@ mod activation;
 mod admission;
 mod health;
 pub mod licensing;
+mod removal;
 mod report;
 mod signing;
 mod status;
@@ -11,7 +12,8 @@ mod tokens;
 
 pub use activation::{ActivationRequest, Activations, Event, Installed, Plan, PlannedNode};
 pub use admission::{Admission, Admitted, Joiner};
-pub use health::{Health, health};
+pub use health::{Condition, Health, NodeHealth, even_voters, health};
+pub use removal::{Removed, remove_node};
 pub use report::{OwnReport, report_node};
 pub use signing::Signing;
 pub use status::{ClusterStatus, NodeStatus, cluster_status, default_serial};

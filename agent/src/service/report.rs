@@ -4,16 +4,23 @@ use std::{sync::Arc, time::Duration};
 
 use quorate_license::ComputerId;
 use quorate_raft_store::{
-    Command, FEATURE_LEVEL,
-    command::ReportNode,
-    state::{Addresses, HostReport, Node},
+    Answer, Command, FEATURE_LEVEL, State,
+    command::{ReportNode, ReportStart},
+    state::{Addresses, HostReport},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{cluster::Cluster, host::BuildWatcher};
+use crate::{
+    api::OwnStart,
+    cluster::{Cluster, ProposeError},
+    host::BuildWatcher,
+    net::Announced,
+};
 
 /// Between two reports, at least.
 const AFTER_REPORT: Duration = Duration::from_secs(1);
+/// Between two announcements of this node's address.
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(15);
 
@@ -26,8 +33,8 @@ pub struct OwnReport {
     pub addresses: Addresses,
     /// What its host says of itself.
     pub host: HostReport,
-    /// How often its agent has started.
-    pub start_counter: u64,
+    /// Which start of its agent this is.
+    pub start: OwnStart,
 }
 
 /// Reports this node at start, and whenever its build changes, until `stop`.
@@ -43,11 +50,11 @@ pub async fn report_node(
     loop {
         // Before its row is here, a new node has nothing to bring up to date.
         let view = cluster.view();
-        let command = view.state.nodes().get(&cluster.node()).and_then(|node| news(node, &own, &build));
+        let command = news(&view.state, &cluster, &own, &build);
         let result = match command {
             Some(command) => tokio::select! {
                 () = stop.cancelled() => return,
-                result = cluster.propose(command) => Some(result),
+                result = tell(&cluster, &own, command) => Some(result),
             },
             None => None,
         };
@@ -59,6 +66,7 @@ pub async fn report_node(
                     Ok(_) => Some(AFTER_REPORT),
                     Err(refusal) => {
                         tracing::error!(code = refusal.code(), "this node's report was refused: {refusal}");
+                        cluster.report_refused(&refusal);
                         Some(RETRY_MAX)
                     }
                 }
@@ -88,8 +96,29 @@ pub async fn report_node(
     }
 }
 
-/// The report, if the row is not up to date.
-fn news(node: &Node, own: &OwnReport, build: &BuildWatcher) -> Option<Command> {
+/// Brings a report to the leader. While none is heard from, the other servers are told where this node is:
+/// a majority that came back at other addresses has to find each other before anything can be committed.
+async fn tell(cluster: &Cluster, own: &OwnReport, command: Command) -> Result<Answer, ProposeError> {
+    let announced = Announced { start_counter: own.start.counter, address: own.addresses.raft.clone() };
+    let mut proposal = std::pin::pin!(cluster.propose(command));
+    loop {
+        tokio::select! {
+            answer = &mut proposal => return answer,
+            () = async {
+                if cluster.live_leader().is_none() {
+                    cluster.announce(&announced).await;
+                }
+                tokio::time::sleep(ANNOUNCE_AGAIN).await;
+            } => {}
+        }
+    }
+}
+
+/// The report, if the row is not up to date, or does not know this start yet.
+fn news(state: &State, cluster: &Cluster, own: &OwnReport, build: &BuildWatcher) -> Option<Command> {
+    let node = state.nodes().get(&cluster.node())?;
+    let by_start = state.cluster().is_some_and(|cluster| cluster.feature_level >= 2);
+    let start_known = !by_start || state.starts().get(&node.id).is_some_and(|known| known.id == own.start.id);
     let build = build.current();
     let known = node.computer_id == own.computer_id
         && node.build == build
@@ -97,17 +126,24 @@ fn news(node: &Node, own: &OwnReport, build: &BuildWatcher) -> Option<Command> {
         && node.feature_level == FEATURE_LEVEL
         && node.addresses == own.addresses
         && node.host == own.host
-        && node.start_counter == own.start_counter;
-    (!known).then(|| {
-        Command::ReportNode(ReportNode {
-            node: node.id,
-            computer_id: own.computer_id,
-            build,
-            agent_version: crate::VERSION.to_owned(),
-            feature_level: FEATURE_LEVEL,
-            addresses: own.addresses.clone(),
-            host: own.host.clone(),
-            start_counter: own.start_counter,
-        })
+        && node.start_counter == own.start.counter
+        && start_known;
+    if known {
+        return None;
+    }
+    let report = ReportNode {
+        node: node.id,
+        computer_id: own.computer_id,
+        build,
+        agent_version: crate::VERSION.to_owned(),
+        feature_level: FEATURE_LEVEL,
+        addresses: own.addresses.clone(),
+        host: own.host.clone(),
+        start_counter: own.start.counter,
+    };
+    Some(if by_start {
+        Command::ReportStart(ReportStart { report, start: own.start.id })
+    } else {
+        Command::ReportNode(report)
     })
 }

@@ -1,7 +1,10 @@
 //! The cluster as an administrator sees it: who is there, who leads, what is licensed.
 
 use quorate_license::{ClusterId, Epoch, NodeId, NodeRole, TenantId};
-use quorate_raft_store::{State, state::Node};
+use quorate_raft_store::{
+    State,
+    state::{Node, Tombstone},
+};
 
 use crate::cluster::Cluster;
 
@@ -18,6 +21,8 @@ pub struct ClusterStatus {
     pub first_license_node: NodeId,
     /// The nodes by id.
     pub nodes: Vec<NodeStatus>,
+    /// Nodes that were taken out, as far as they are remembered.
+    pub removed: Vec<Tombstone>,
 }
 
 /// One node's status.
@@ -77,5 +82,6 @@ pub async fn cluster_status(cluster: &Cluster) -> Option<ClusterStatus> {
         leader: presence.is_some().then(|| cluster.live_leader()).flatten(),
         first_license_node: row.first_license_node,
         nodes,
+        removed: view.state.tombstones().values().cloned().collect(),
     })
 }

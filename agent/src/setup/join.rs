@@ -34,6 +34,8 @@ pub struct JoinOptions {
     pub servers: Vec<String>,
     /// The role that the administrator means; the token's is what counts.
     pub role: Option<NodeRole>,
+    /// It takes the place of the node of the same name, whose data is lost.
+    pub replace: bool,
 }
 
 /// What `join` made.
@@ -92,9 +94,15 @@ pub async fn join(config: &Config, options: JoinOptions) -> Result<JoinReport, S
             .to_vec()
             .into(),
         certificate_request: tls_key.request.clone(),
+        replace: if options.replace { config.node.name.to_string() } else { String::new() },
     };
     let tls = pinned_client(token.ca_fingerprint)?;
-    let response = ask(&options.servers, tls, request).await?;
+    let response = ask(&options.servers, tls, request).await.map_err(|error| match error {
+        SetupError::Unreachable(failures) if options.replace => SetupError::Unreachable(format!(
+            "{failures}. Only a living node can admit a replacement; a cluster of one node has none besides it"
+        )),
+        error => error,
+    })?;
     prepare(config, &dir, response, tls_key, &token)
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Outcome;
 use crate::{
     refusal::Refusal,
-    state::{Addresses, HostReport, Node, Only, State, Token, TokenId, TokenPurpose, TokenState},
+    state::{Addresses, Cluster, HostReport, Node, Only, State, Token, TokenId, TokenPurpose, TokenState},
 };
 
 /// The most members that a cluster can have.
@@ -44,6 +44,25 @@ pub struct AdmitNode {
 
 impl AdmitNode {
     pub(super) fn apply(self, state: &mut State, now: Timestamp) -> Result<Outcome, Refusal> {
+        let token = match self.token(state)? {
+            Ok(token) => token,
+            Err(node) => return Ok(Outcome::NodeAdmitted { node }),
+        };
+        self.check_token(&token, now)?;
+        if state.nodes.len() as u64 >= MAX_NODES {
+            return Err(Refusal::TooManyNodes(MAX_NODES));
+        }
+        self.check_level(state)?;
+        self.check_unique(state, None)?;
+
+        let mut cluster = state.cluster().ok_or(Refusal::NotInitialized)?.clone();
+        let id = self.put(state, &mut cluster, token, now);
+        state.cluster.put(Only, cluster);
+        Ok(Outcome::NodeAdmitted { node: id })
+    }
+
+    /// The token that it shows; or the node that this joiner became with it, if it asks again.
+    pub(super) fn token(&self, state: &State) -> Result<Result<Token, NodeId>, Refusal> {
         let token = match state.tokens.get(&self.token) {
             Some(token) if token.secret_hash == self.secret_hash => token.clone(),
             _ => return Err(Refusal::TokenUnknown),
@@ -52,15 +71,22 @@ impl AdmitNode {
             && *key == self.key
             && state.nodes.get(node).is_some_and(|node| node.name == self.name && node.role == self.role)
         {
-            return Ok(Outcome::NodeAdmitted { node: *node });
+            return Ok(Err(*node));
         }
-        self.check_token(&token, now)?;
-        self.check_node(state)?;
+        Ok(Ok(token))
+    }
 
-        let mut cluster = state.cluster().ok_or(Refusal::NotInitialized)?.clone();
+    /// Puts the new node's row and uses the token up. The cluster's row counts the id, and is put by the
+    /// caller.
+    pub(super) fn put(
+        self,
+        state: &mut State,
+        cluster: &mut Cluster,
+        token: Token,
+        now: Timestamp,
+    ) -> NodeId {
         let id = NodeId::new(cluster.epoch.number, cluster.next_node_index);
         cluster.next_node_index += 1;
-        state.cluster.put(Only, cluster);
         state.tokens.put(token.id, Token { state: TokenState::Used { node: id, key: self.key }, ..token });
         state.nodes.put(
             id,
@@ -81,10 +107,10 @@ impl AdmitNode {
                 reported_at: now,
             },
         );
-        Ok(Outcome::NodeAdmitted { node: id })
+        id
     }
 
-    fn check_token(&self, token: &Token, now: Timestamp) -> Result<(), Refusal> {
+    pub(super) fn check_token(&self, token: &Token, now: Timestamp) -> Result<(), Refusal> {
         let TokenPurpose::Join { role, name } = &token.purpose else {
             return Err(Refusal::TokenNotForJoin(token.id));
         };
@@ -109,10 +135,7 @@ impl AdmitNode {
         }
     }
 
-    fn check_node(&self, state: &State) -> Result<(), Refusal> {
-        if state.nodes.len() as u64 >= MAX_NODES {
-            return Err(Refusal::TooManyNodes(MAX_NODES));
-        }
+    pub(super) fn check_level(&self, state: &State) -> Result<(), Refusal> {
         let level = state.cluster().map_or(0, |cluster| cluster.feature_level);
         if self.feature_level < level {
             return Err(Refusal::FeatureLevelUnsupported {
@@ -120,7 +143,12 @@ impl AdmitNode {
                 supported: self.feature_level,
             });
         }
-        for node in state.nodes.values() {
+        Ok(())
+    }
+
+    /// That name, computer and key belong to no member; the one that is replaced doesn't count.
+    pub(super) fn check_unique(&self, state: &State, replaced: Option<NodeId>) -> Result<(), Refusal> {
+        for node in state.nodes.values().filter(|node| Some(node.id) != replaced) {
             if node.name == self.name {
                 return Err(Refusal::NodeNameTaken { name: self.name.clone(), holder: node.id });
             }

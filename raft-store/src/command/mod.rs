@@ -11,7 +11,10 @@ mod init_cluster;
 mod install_license;
 mod raise_feature_level;
 mod record_request;
+mod remove_node;
+mod replace_node;
 mod report_node;
+mod report_start;
 mod revoke_token;
 mod tick;
 
@@ -26,7 +29,10 @@ pub use init_cluster::{FirstNode, InitCluster};
 pub use install_license::InstallLicense;
 pub use raise_feature_level::RaiseFeatureLevel;
 pub use record_request::RecordRequest;
+pub use remove_node::RemoveNode;
+pub use replace_node::ReplaceNode;
 pub use report_node::ReportNode;
+pub use report_start::ReportStart;
 pub use revoke_token::RevokeToken;
 pub use tick::Tick;
 
@@ -36,7 +42,12 @@ use crate::{
 };
 
 /// The highest feature level that this build can read and write.
-pub const FEATURE_LEVEL: u32 = 1;
+///
+/// | level | brings |
+/// |---|---|
+/// | 1 | what every release reads |
+/// | 2 | tombstones: `RemoveNode`, `ReplaceNode`; starts with ids: `ReportStart` |
+pub const FEATURE_LEVEL: u32 = 2;
 
 /// A change of the replicated state. Append-only: the order of the variants is the format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +74,12 @@ pub enum Command {
     Tick(Tick),
     /// See [`RaiseFeatureLevel`].
     RaiseFeatureLevel(RaiseFeatureLevel),
+    /// See [`RemoveNode`].
+    RemoveNode(RemoveNode),
+    /// See [`ReplaceNode`].
+    ReplaceNode(ReplaceNode),
+    /// See [`ReportStart`].
+    ReportStart(ReportStart),
 }
 
 /// What an applied command did. Append-only: the order of the variants is the format.
@@ -115,12 +132,37 @@ pub enum Outcome {
         /// The level.
         level: u32,
     },
+    /// A node is a member no more.
+    NodeRemoved {
+        /// Its id.
+        node: NodeId,
+    },
+    /// A node took another one's place, or had with the same token and key.
+    NodeReplaced {
+        /// The new node.
+        node: NodeId,
+        /// The one that is a member no more.
+        replaced: NodeId,
+    },
 }
 
 impl Command {
     /// The feature level that a member needs to read this command.
     pub fn feature_level(&self) -> u32 {
-        1
+        match self {
+            Command::RemoveNode(_) | Command::ReplaceNode(_) | Command::ReportStart(_) => 2,
+            _ => 1,
+        }
+    }
+
+    /// The node that tells about itself with this command: the only one that a Spooler Controller may
+    /// propose.
+    pub fn reports(&self) -> Option<NodeId> {
+        match self {
+            Command::ReportNode(report) => Some(report.node),
+            Command::ReportStart(start) => Some(start.report.node),
+            _ => None,
+        }
     }
 
     /// What the command is called in logs.
@@ -137,6 +179,9 @@ impl Command {
             Command::CloseActivation(_) => "CloseActivation",
             Command::Tick(_) => "Tick",
             Command::RaiseFeatureLevel(_) => "RaiseFeatureLevel",
+            Command::RemoveNode(_) => "RemoveNode",
+            Command::ReplaceNode(_) => "ReplaceNode",
+            Command::ReportStart(_) => "ReportStart",
         }
     }
 
@@ -166,6 +211,9 @@ impl Command {
             Command::CloseActivation(command) => command.apply(state, now),
             Command::Tick(command) => command.apply(state, now),
             Command::RaiseFeatureLevel(command) => command.apply(state),
+            Command::RemoveNode(command) => command.apply(state, now),
+            Command::ReplaceNode(command) => command.apply(state, now),
+            Command::ReportStart(command) => command.apply(state, now),
         }
     }
 }

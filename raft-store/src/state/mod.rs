@@ -9,8 +9,10 @@ mod license;
 mod node;
 mod reactivation;
 pub(crate) mod request;
+mod start;
 mod table;
 mod token;
+mod tombstone;
 
 use quorate_license::{NodeId, NodeName, Nonce, TenantId, Timestamp};
 
@@ -20,8 +22,11 @@ pub use license::{InstalledBinding, InstalledLicense};
 pub use node::{Addresses, HostReport, Node};
 pub(crate) use reactivation::refresh_reactivation;
 pub use request::AnsweredRequest;
+pub use start::{NodeStart, ParseStartIdError, StartId};
 pub use table::{AnyTable, Change, Key, Only, Table};
 pub use token::{Token, TokenId, TokenPurpose, TokenState};
+pub(crate) use tombstone::bury;
+pub use tombstone::{RemovalReason, Tombstone};
 
 use crate::{codec::CodecError, proposal::RequestId};
 
@@ -37,6 +42,8 @@ pub struct State {
     pub(crate) licenses: Table<TenantId, InstalledLicense>,
     pub(crate) requests: Table<RequestId, AnsweredRequest>,
     pub(crate) request_order: Table<u64, RequestId>,
+    pub(crate) tombstones: Table<NodeId, Tombstone>,
+    pub(crate) starts: Table<NodeId, NodeStart>,
 }
 
 impl Default for State {
@@ -52,6 +59,8 @@ impl Default for State {
             licenses: Table::new(7),
             requests: Table::new(8),
             request_order: Table::new(9),
+            tombstones: Table::new(10),
+            starts: Table::new(11),
         }
     }
 }
@@ -75,6 +84,31 @@ impl State {
     /// The member of this name.
     pub fn node_named(&self, name: &NodeName) -> Option<&Node> {
         self.nodes.values().find(|node| node.name == *name)
+    }
+
+    /// Nodes that were taken out, by id; the oldest are forgotten.
+    pub fn tombstones(&self) -> &Table<NodeId, Tombstone> {
+        &self.tombstones
+    }
+
+    /// Where a node is reached, or was when it was taken out: what it has to hear of its end still goes there.
+    pub fn addresses_of(&self, node: NodeId) -> Option<&Addresses> {
+        let member = self.nodes.get(&node).map(|node| &node.addresses);
+        member.or_else(|| self.tombstones.get(&node).map(|gone| &gone.addresses))
+    }
+
+    /// The last start that each member has reported.
+    pub fn starts(&self) -> &Table<NodeId, NodeStart> {
+        &self.starts
+    }
+
+    /// Whether the id was given to a node that is a member no more. True even when its tombstone is
+    /// forgotten; false for an id that this state has not seen given yet.
+    pub fn is_gone(&self, node: NodeId) -> bool {
+        let given = self.cluster().is_some_and(|cluster| {
+            node.epoch_number() == cluster.epoch.number && node.index() < cluster.next_node_index
+        });
+        given && self.nodes.get(&node).is_none()
     }
 
     /// Join tokens and administrators' tokens.
@@ -108,7 +142,7 @@ impl State {
     }
 
     /// All tables, in the order of their tags.
-    pub fn tables(&self) -> [&dyn AnyTable; 9] {
+    pub fn tables(&self) -> [&dyn AnyTable; 11] {
         [
             &self.cluster,
             &self.clock,
@@ -119,10 +153,12 @@ impl State {
             &self.licenses,
             &self.requests,
             &self.request_order,
+            &self.tombstones,
+            &self.starts,
         ]
     }
 
-    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 9] {
+    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 11] {
         [
             &mut self.cluster,
             &mut self.clock,
@@ -133,6 +169,8 @@ impl State {
             &mut self.licenses,
             &mut self.requests,
             &mut self.request_order,
+            &mut self.tombstones,
+            &mut self.starts,
         ]
     }
 

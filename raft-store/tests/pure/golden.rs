@@ -14,7 +14,7 @@ use quorate_license::{
 };
 use quorate_raft_store::{
     Command, Outcome, Refusal, State, codec,
-    state::{ActivationState, Method, TokenPurpose, TokenState},
+    state::{ActivationState, Method, RemovalReason, TokenPurpose, TokenState},
 };
 use serde::Serialize;
 
@@ -86,7 +86,7 @@ fn numbered<T: Serialize + std::fmt::Debug>(count: usize, values: &[T], number: 
 
 #[test]
 fn commands_keep_their_numbers() {
-    numbered(11, &specimens::one_of_each_command(), |command| match command {
+    numbered(14, &specimens::one_of_each_command(), |command| match command {
         Command::InitCluster(_) => 0,
         Command::AdmitNode(_) => 1,
         Command::ReportNode(_) => 2,
@@ -98,12 +98,15 @@ fn commands_keep_their_numbers() {
         Command::CloseActivation(_) => 8,
         Command::Tick(_) => 9,
         Command::RaiseFeatureLevel(_) => 10,
+        Command::RemoveNode(_) => 11,
+        Command::ReplaceNode(_) => 12,
+        Command::ReportStart(_) => 13,
     });
 }
 
 #[test]
 fn outcomes_keep_their_numbers() {
-    numbered(12, &specimens::one_of_each_outcome(), |outcome| match outcome {
+    numbered(14, &specimens::one_of_each_outcome(), |outcome| match outcome {
         Outcome::Nothing => 0,
         Outcome::ClusterInitialized { .. } => 1,
         Outcome::NodeAdmitted { .. } => 2,
@@ -116,6 +119,8 @@ fn outcomes_keep_their_numbers() {
         Outcome::ActivationClosed => 9,
         Outcome::Ticked { .. } => 10,
         Outcome::FeatureLevelRaised { .. } => 11,
+        Outcome::NodeRemoved { .. } => 12,
+        Outcome::NodeReplaced { .. } => 13,
     });
 }
 
@@ -149,15 +154,23 @@ fn number_and_code(refusal: &Refusal) -> (u8, &'static str) {
         Refusal::NodesChanged => (24, "nodes_changed"),
         Refusal::NoOpenActivation(_) => (25, "no_open_activation"),
         Refusal::AnswerRefused(refusal) => (26, refusal.code()),
+        Refusal::NodeRemoved { .. } => (27, "node_removed"),
+        Refusal::FirstLicenseNode { .. } => (28, "first_license_node"),
+        Refusal::LastManagementServer { .. } => (29, "last_management_server"),
+        Refusal::ReplacedNameDiffers { .. } => (30, "node_name_differs"),
+        Refusal::ReplacedRoleDiffers { .. } => (31, "node_role_differs"),
+        Refusal::ReplacedComputerDiffers { .. } => (32, "computer_id_differs"),
+        Refusal::NodeStartRepeated { .. } => (33, "node_start_repeated"),
     }
 }
 
 #[test]
 fn refusals_keep_their_numbers_and_codes() {
     let refusals = specimens::one_of_each_refusal();
-    let of_answers = specimens::one_of_each_answer_refusal().len();
     // One of the answers' refusals stands for all of them: they have one number here.
-    numbered(27, &refusals[..=refusals.len() - of_answers], |refusal| number_and_code(refusal).0);
+    let mut one_each = refusals.clone();
+    one_each.dedup_by_key(|refusal| number_and_code(refusal).0);
+    numbered(34, &one_each, |refusal| number_and_code(refusal).0);
     let codes: BTreeSet<&str> = refusals.iter().map(Refusal::code).collect();
     assert_eq!(codes.len(), refusals.len(), "every refusal has a code of its own");
     for refusal in &refusals {
@@ -203,6 +216,12 @@ fn states_of_rows_keep_their_numbers() {
         TokenPurpose::Join { .. } => 0,
         TokenPurpose::Admin { .. } => 1,
     });
+    let replaced = RemovalReason::Replaced { by: sample::node_id(5) };
+    let removed = RemovalReason::Removed { requested_by: String::new() };
+    numbered(2, &[removed, replaced], |reason| match reason {
+        RemovalReason::Removed { .. } => 0,
+        RemovalReason::Replaced { .. } => 1,
+    });
     numbered(2, &[Method::Online, Method::Offline], |method| match method {
         Method::Online => 0,
         Method::Offline => 1,
@@ -245,7 +264,7 @@ fn the_vocabulary_keeps_its_numbers() {
 #[test]
 fn tables_keep_their_tags_and_keys_their_order() {
     let tags: Vec<u8> = State::default().tables().iter().map(|table| table.tag()).collect();
-    assert_eq!(tags, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(tags, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
     let rows = Replica::activated(2).rows();
     let keys: Vec<Vec<u8>> = rows.keys().filter(|key| !matches!(key[0], 8 | 9)).cloned().collect();
     let key = |tag: u8, key: &[u8]| [&[tag], key].concat();

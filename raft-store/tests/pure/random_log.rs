@@ -6,9 +6,12 @@ use proptest::{collection, prelude::*, strategy::ValueTree, test_runner::TestRun
 use quorate_license::{ActivationKind, DAY_MS, NodeRole, Timestamp};
 use quorate_raft_store::{
     Applier, Command, Digest, Proposal, RequestId,
-    command::{AdmitNode, CreateToken, RaiseFeatureLevel, ReportNode, RevokeToken, Tick},
+    command::{
+        AdmitNode, CreateToken, RaiseFeatureLevel, RemoveNode, ReplaceNode, ReportNode, ReportStart,
+        RevokeToken, Tick,
+    },
     raft_types::EncodedProposal,
-    state::{Change, Method},
+    state::{Change, Method, StartId},
 };
 
 use crate::{
@@ -50,6 +53,25 @@ fn command() -> impl Strategy<Value = Command> {
         2 => nonce.prop_map(|nonce| Command::CloseActivation(sample::close(nonce))),
         3 => Just(Command::Tick(Tick {})),
         1 => (1..4_u32).prop_map(|level| Command::RaiseFeatureLevel(RaiseFeatureLevel { level })),
+        3 => (2..=6_u8).prop_map(|index| {
+            let requested_by = "admin".to_owned();
+            Command::RemoveNode(RemoveNode { node: sample::node_id(index), requested_by })
+        }),
+        4 => (1..=6_u8, 1..=6_u8, 1..=6_u8).prop_map(|(index, token, key)| {
+            let token = sample::token_of(token);
+            let joiner = AdmitNode {
+                token,
+                secret_hash: sample::secret_hash(token),
+                key: sample::node_key(90 + key).public(),
+                feature_level: 2,
+                ..sample::admit(index)
+            };
+            Command::ReplaceNode(ReplaceNode { replaced: sample::node_id(index), joiner })
+        }),
+        4 => (1..=6_u8, 0..4_u64, 0..3_u128).prop_map(|(index, start_counter, start)| {
+            let report = ReportNode { start_counter, feature_level: 2, ..sample::report(index) };
+            Command::ReportStart(ReportStart { report, start: StartId(start) })
+        }),
     ]
 }
 
@@ -82,11 +104,23 @@ fn proposals() -> impl Strategy<Value = Vec<Proposal>> {
 
 /// A log that begins with a cluster of a few nodes, so that most commands find something.
 fn log() -> impl Strategy<Value = Vec<Proposal>> {
-    (2..=4_u8, collection::vec(proposals(), 1..60)).prop_map(|(nodes, random)| {
+    (2..=4_u8, any::<bool>(), collection::vec(proposals(), 1..60)).prop_map(|(nodes, raised, random)| {
         let mut commands = vec![Command::InitCluster(sample::init())];
         for index in 2..=nodes {
             let token = sample::join_token(sample::token_of(index), sample::role(index));
             commands.extend([Command::CreateToken(token), Command::AdmitNode(sample::admit(index))]);
+        }
+        if raised {
+            commands.extend((1..=nodes).map(|index| {
+                Command::ReportNode(ReportNode {
+                    feature_level: 2,
+                    start_counter: 0,
+                    ..sample::report(index)
+                })
+            }));
+            commands.push(Command::RaiseFeatureLevel(RaiseFeatureLevel { level: 2 }));
+            let token = sample::join_token(sample::token_of(6), NodeRole::Management);
+            commands.push(Command::CreateToken(token));
         }
         let first = commands.into_iter().zip(1000..).map(|(command, request)| Proposal {
             request: RequestId(request),
@@ -228,7 +262,15 @@ impl Seen {
         let starts: BTreeMap<u64, u64> =
             state.nodes().values().map(|node| (node.id.0, node.start_counter)).collect();
         for (id, counter) in &self.starts {
-            assert!(starts[id] >= *counter, "a start counter never goes down");
+            let gone = state.is_gone(quorate_license::NodeId(*id));
+            assert!(gone || starts[id] >= *counter, "a start counter never goes down");
+        }
+        for gone in state.tombstones().values() {
+            assert!(state.is_gone(gone.id), "no id comes back");
+        }
+        for (id, start) in state.starts().iter() {
+            let node = state.nodes().get(id).unwrap();
+            assert!(start.counter <= node.start_counter, "a start is a member's");
         }
         let binding = state.binding().map(|installed| &installed.binding.claims);
         let cluster = state.cluster();

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use quorate_license::{ActivationKind, Timestamp};
 use quorate_raft_store::{
     Answer, Applier, Command, Digest, Outcome, Proposal, Refusal, RequestId, State, codec,
-    command::{InitCluster, Tick},
-    state::{Cluster, Method, Policy},
+    command::{InitCluster, RaiseFeatureLevel, ReportNode, Tick},
+    state::{Cluster, Method, Node, Policy},
 };
 
 use crate::sample;
@@ -103,6 +103,38 @@ impl Replica {
         let cluster = Cluster { policy, ..self.state().cluster().unwrap().clone() };
         rows.insert(vec![1], codec::encode(&cluster).unwrap());
         self.applier = Applier::resume(load(&rows), digest(&rows));
+    }
+
+    /// Another first license node, put in place as no command can.
+    pub(crate) fn set_first_license_node(&mut self, index: u8) {
+        let mut rows = self.rows();
+        let first_license_node = sample::node_id(index);
+        let cluster = Cluster { first_license_node, ..self.state().cluster().unwrap().clone() };
+        rows.insert(vec![1], codec::encode(&cluster).unwrap());
+        self.applier = Applier::resume(load(&rows), digest(&rows));
+    }
+
+    /// All members are updated, and the feature level is raised.
+    pub(crate) fn raise_level(&mut self, level: u32) {
+        let nodes: Vec<Node> = self.state().nodes().values().cloned().collect();
+        for node in nodes {
+            let index = u8::try_from(node.id.index()).unwrap();
+            let start_counter = node.start_counter.max(1);
+            let report = ReportNode {
+                feature_level: level,
+                start_counter,
+                build: node.build,
+                ..sample::report(index)
+            };
+            self.accept(Command::ReportNode(report));
+        }
+        self.accept(Command::RaiseFeatureLevel(RaiseFeatureLevel { level }));
+    }
+
+    /// The index of the newest member.
+    pub(crate) fn highest(&self) -> u8 {
+        let last = self.state().nodes().values().last().unwrap();
+        u8::try_from(last.id.index()).unwrap()
     }
 
     fn nodes(&self) -> u8 {

@@ -231,7 +231,7 @@ fn spooler_token(index: u64) -> TokenId {
 }
 
 /// A Spooler Controller that differs from every other one.
-fn spooler(index: u64) -> AdmitNode {
+pub(crate) fn spooler(index: u64) -> AdmitNode {
     let mut seed = [0xf0; 32];
     seed[..8].copy_from_slice(&index.to_le_bytes());
     let mut computer_id = [1; 21];

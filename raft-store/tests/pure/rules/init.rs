@@ -49,7 +49,8 @@ fn a_command_above_the_clusters_feature_level_is_refused_before_anything_else() 
     for command in specimens::one_of_each_command() {
         let name = command.name();
         let mut replica = Replica::initialized_by(InitCluster { feature_level: 0, ..sample::init() });
-        let refused = Err(Refusal::FeatureLevelTooLow { needed: 1, current: 0 });
+        let needed = command.feature_level();
+        let refused = Err(Refusal::FeatureLevelTooLow { needed, current: 0 });
         assert_eq!(replica.decide(command), refused, "{name}");
     }
 }

@@ -4,10 +4,12 @@
 //! refusal is the answer; of two rows together, the earlier one's is.
 
 mod activation;
-mod admit;
+pub(crate) mod admit;
 mod clock;
 mod init;
 mod install;
+mod remove;
+mod replace;
 mod report;
 mod tokens;
 

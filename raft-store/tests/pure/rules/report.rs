@@ -3,7 +3,8 @@
 use quorate_license::{NodeId, NodeRole};
 use quorate_raft_store::{
     Command, Outcome, Refusal,
-    command::{AdmitNode, ReportNode},
+    command::{AdmitNode, ReportNode, ReportStart},
+    state::StartId,
 };
 
 use super::{Defect, refusals_keep_their_order};
@@ -100,4 +101,37 @@ fn a_computer_id_that_a_node_gave_up_is_free() {
     replica.accept(Command::CreateToken(sample::join_token(sample::token_of(3), NodeRole::Management)));
     let admit = AdmitNode { computer_id: sample::computer_id(2), ..sample::admit(3) };
     assert!(replica.decide(Command::AdmitNode(admit)).is_ok());
+}
+
+fn start(counter: u64, id: u128) -> Command {
+    let report = ReportNode { start_counter: counter, feature_level: 2, ..sample::report(2) };
+    Command::ReportStart(ReportStart { report, start: StartId(id) })
+}
+
+/// A table of what is reported in turn, and what is said to it.
+#[test]
+fn no_start_counter_belongs_to_two_starts() {
+    let repeated = |counter| Err(Refusal::NodeStartRepeated { node: sample::name(2), counter });
+    let outdated =
+        |current, reported| Err(Refusal::NodeStartOutdated { node: sample::name(2), current, reported });
+    let fine = Ok(Outcome::NodeReported);
+    let mut replica = Replica::with_nodes(3);
+    replica.raise_level(2);
+    for (counter, id, expected, why) in [
+        (1, 0xa, fine.clone(), "reported at the older level before, without an id"),
+        (1, 0xa, fine.clone(), "several reports in one start"),
+        (1, 0xb, repeated(1), "a copy that counted up to the same number"),
+        (2, 0xc, fine.clone(), "the next start"),
+        (2, 0xa, repeated(2), "an id counts for one start only"),
+        (1, 0xa, outdated(2, 1), "the earlier start, which still runs"),
+        (2, 0xc, fine.clone(), "the present one goes on"),
+        (9, 0xd, fine, "starts that reported nothing lie between"),
+    ] {
+        assert_eq!(replica.decide(start(counter, id)), expected, "{why}");
+    }
+    let known = replica.state().starts().get(&sample::node_id(2)).unwrap();
+    assert_eq!((known.counter, known.id), (9, StartId(0xd)));
+    let unknown = ReportNode { node: sample::node_id(9), ..sample::report(2) };
+    let report = Command::ReportStart(ReportStart { report: unknown, start: StartId(1) });
+    assert_eq!(replica.decide(report), Err(Refusal::NodeUnknown(sample::node_id(9))));
 }

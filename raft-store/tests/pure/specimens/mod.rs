@@ -10,8 +10,11 @@ use quorate_license::{
 use quorate_raft_store::{
     Answer, Command, Outcome, Proposal, Refusal, RequestId, Revision, State,
     codec::{self, CodecError},
-    command::{AdmitNode, CreateToken, InstallLicense, RaiseFeatureLevel, ReportNode, RevokeToken, Tick},
-    state::{Method, TokenId, TokenPurpose},
+    command::{
+        AdmitNode, CreateToken, InstallLicense, RaiseFeatureLevel, RemoveNode, ReplaceNode, ReportNode,
+        ReportStart, RevokeToken, Tick,
+    },
+    state::{Method, StartId, TokenId, TokenPurpose},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -56,7 +59,25 @@ pub(crate) fn one_of_each_command() -> Vec<Command> {
         Command::CloseActivation(sample::close(1)),
         Command::Tick(Tick {}),
         Command::RaiseFeatureLevel(RaiseFeatureLevel { level: 2 }),
+        Command::RemoveNode(remove(3)),
+        Command::ReplaceNode(replace(2)),
+        Command::ReportStart(report_start(2)),
     ]
+}
+
+fn remove(index: u8) -> RemoveNode {
+    RemoveNode { node: sample::node_id(index), requested_by: "admin".to_owned() }
+}
+
+fn replace(index: u8) -> ReplaceNode {
+    let key = sample::node_key(90 + index).public();
+    let joiner = AdmitNode { key, feature_level: 2, ..sample::admit(index) };
+    ReplaceNode { replaced: sample::node_id(index), joiner }
+}
+
+fn report_start(index: u8) -> ReportStart {
+    let report = ReportNode { feature_level: 2, ..sample::report(index) };
+    ReportStart { report, start: StartId(0x5747) }
 }
 
 /// Commands whose fields hold what those of [`one_of_each_command`] don't.
@@ -118,10 +139,12 @@ pub(crate) fn one_of_each_outcome() -> Vec<Outcome> {
         Outcome::ActivationClosed,
         Outcome::Ticked { time: sample::start() },
         Outcome::FeatureLevelRaised { level: 2 },
+        Outcome::NodeRemoved { node: sample::node_id(3) },
+        Outcome::NodeReplaced { node: sample::node_id(5), replaced: sample::node_id(2) },
     ]
 }
 
-/// One refusal of each kind, in the order of the variants; the answers' refusals come at the end.
+/// One refusal of each kind, in the order of the variants; the answers' refusals, one number, are together.
 pub(crate) fn one_of_each_refusal() -> Vec<Refusal> {
     let (holder, token) = (sample::name(1), TokenId(7));
     let domain = vec![
@@ -152,7 +175,25 @@ pub(crate) fn one_of_each_refusal() -> Vec<Refusal> {
         Refusal::NodesChanged,
         Refusal::NoOpenActivation(sample::nonce(1)),
     ];
-    domain.into_iter().chain(one_of_each_answer_refusal().into_iter().map(Refusal::AnswerRefused)).collect()
+    let membership = vec![
+        Refusal::NodeRemoved { node: sample::name(3), at: sample::start() },
+        Refusal::FirstLicenseNode { node: sample::name(1) },
+        Refusal::LastManagementServer { node: sample::name(1) },
+        Refusal::ReplacedNameDiffers { node: sample::name(2), asked: sample::name(3) },
+        Refusal::ReplacedRoleDiffers {
+            node: sample::name(2),
+            role: NodeRole::Management,
+            asked: NodeRole::Spooler,
+        },
+        Refusal::ReplacedComputerDiffers {
+            node: sample::name(2),
+            registered: sample::computer_id(2).to_string(),
+            found: sample::computer_id(3).to_string(),
+        },
+        Refusal::NodeStartRepeated { node: sample::name(2), counter: 3 },
+    ];
+    let answers = one_of_each_answer_refusal().into_iter().map(Refusal::AnswerRefused);
+    domain.into_iter().chain(answers).chain(membership).collect()
 }
 
 /// One refusal of a portal's answer of each kind, in the order of the variants.
@@ -267,5 +308,19 @@ fn rows() -> Vec<Specimen> {
     let build = Some("11.3.0".parse().unwrap());
     replica.accept(Command::ReportNode(ReportNode { build, ..sample::report(2) }));
     take(&replica, "license.reactivation_required", key(7, b"default"));
+
+    let mut replica = Replica::with_nodes(4);
+    replica.raise_level(2);
+    let join = sample::join_token(TokenId(0x207), NodeRole::Management);
+    replica.accept(Command::CreateToken(join));
+    let mut replaced = replace(2);
+    replaced.joiner.token = TokenId(0x207);
+    replaced.joiner.secret_hash = sample::secret_hash(TokenId(0x207));
+    replica.accept(Command::ReportStart(report_start(4)));
+    take(&replica, "start", key(11, &id(4)));
+    replica.accept(Command::ReplaceNode(replaced));
+    take(&replica, "tombstone.replaced", key(10, &id(2)));
+    replica.accept(Command::RemoveNode(remove(3)));
+    take(&replica, "tombstone.removed", key(10, &id(3)));
     rows
 }
