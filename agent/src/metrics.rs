@@ -50,6 +50,10 @@ pub struct Metrics {
     pub peer_round_trip: HistogramVec,
     /// Messages that could not be sent, label `to`: the node's name.
     pub peer_sent_failures: IntCounterVec,
+    /// Bytes sent, label `to`: the node's name.
+    pub peer_sent_bytes: IntCounterVec,
+    /// Bytes received, label `from`: the node's name.
+    pub peer_received_bytes: IntCounterVec,
     /// How long sending a whole snapshot took.
     pub snapshot_send: Histogram,
     /// How long receiving a whole snapshot took.
@@ -135,6 +139,16 @@ impl Metrics {
                 "quorate_network_peer_sent_failures_total",
                 "Messages to other members that could not be sent.",
                 &["to"],
+            )?,
+            peer_sent_bytes: new.int_counter_vec(
+                "quorate_network_peer_sent_bytes_total",
+                "Bytes sent to other members, without TLS's own.",
+                &["to"],
+            )?,
+            peer_received_bytes: new.int_counter_vec(
+                "quorate_network_peer_received_bytes_total",
+                "Bytes received from other members, without TLS's own.",
+                &["from"],
             )?,
             snapshot_send: new.histogram(
                 "quorate_network_snapshot_send_total_duration_seconds",
@@ -296,6 +310,8 @@ mod tests {
         metrics.set_role(NodeRole::Management);
         metrics.peer_round_trip.with_label_values(&["ms2"]).observe(0.001);
         metrics.peer_sent_failures.with_label_values(&["ms2"]).inc();
+        metrics.peer_sent_bytes.with_label_values(&["ms2"]).inc();
+        metrics.peer_received_bytes.with_label_values(&["ms2"]).inc();
         metrics.portal_request_duration.with_label_values(&["ok"]).observe(0.1);
         let end = Some(Timestamp::from_unix_ms(1_800_000_000_000));
         metrics.show_license(&TenantId::default_tenant(), &LicenseStatus::Active, Serial(3), end);

@@ -2,16 +2,23 @@
 //!
 //! ```text
 //! service ─ propose ─> leader? ─ yes ─> Raft ─> log ─> apply ─> View
-//!                         └─ no ──> ClusterService.Propose on the leader
+//!                         └─ no ──> lane ─ one stream ─> intake on the leader ─> Raft
 //! ```
 //!
 //! openraft's types are named in this folder and in the store only.
 
+mod chunks;
+mod failover;
+mod intake;
 mod keeper;
+mod lane;
+mod leader;
 mod network;
 mod presence;
 mod propose;
+mod read;
 mod receiver;
+mod runtime;
 mod settings;
 mod watch;
 
@@ -29,13 +36,21 @@ use quorate_raft_store::{
     raft_types::TypeConfig,
 };
 use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use failover::watch_closed_connections;
 pub use keeper::keep_membership;
 pub use presence::Presence;
-pub use propose::{NotHere, ProposeError};
+pub use propose::ProposeError;
+pub use read::ReadError;
 pub use receiver::RaftReceiver;
+pub use runtime::RaftRuntime;
 pub use watch::RaftWatch;
 
+use self::{
+    lane::{LaneOptions, Lanes},
+    leader::LeaderWatch,
+};
 use crate::{config, metrics::Metrics, net::Peers};
 
 type QuorateRaft = Raft<TypeConfig, StateMachine>;
@@ -51,7 +66,10 @@ pub struct Cluster {
     peers: Arc<Peers>,
     incoming: IncomingSnapshots,
     pending: Semaphore,
+    leadership: LeaderWatch,
+    lanes: Arc<Lanes>,
     metrics: Arc<Metrics>,
+    stop: CancellationToken,
     /// A peer whose heartbeat is older than this is not there.
     absent_after: Duration,
     /// When a leader was last heard from.
@@ -64,7 +82,7 @@ pub struct Cluster {
 pub struct RaftStopped(String);
 
 impl Cluster {
-    /// Starts Raft on an open store.
+    /// Starts Raft on an open store, in its own runtime. Tasks belong to `tracker` and end on `stop`.
     ///
     /// # Errors
     /// [`RaftStopped`] if the settings or what is on disk don't allow it.
@@ -74,13 +92,27 @@ impl Cluster {
         store: Store,
         peers: Arc<Peers>,
         metrics: Arc<Metrics>,
+        runtime: &RaftRuntime,
+        tracker: &TaskTracker,
+        stop: &CancellationToken,
     ) -> Result<Arc<Cluster>, RaftStopped> {
         let stopped = |error: &dyn std::fmt::Display| RaftStopped(error.to_string());
         let raft_config = settings::raft_config(settings).map_err(|error| stopped(&error))?;
         let network = network::NetworkFactory::new(node, peers.clone(), store.views.clone(), metrics.clone());
         let Store { log, machine, views, incoming } = store;
-        let raft =
-            Raft::new(node, raft_config, network, log, machine).await.map_err(|error| stopped(&error))?;
+        // Raft spawns its tasks where it is made.
+        let made = tracker.spawn_on(Raft::new(node, raft_config, network, log, machine), runtime.handle());
+        let raft = made.await.map_err(|error| stopped(&error))?.map_err(|error| stopped(&error))?;
+        let (leadership, keep) = leader::follow(raft.server_metrics(), stop.clone());
+        tracker.spawn(keep);
+        let lanes = Lanes::new(LaneOptions {
+            node,
+            peers: peers.clone(),
+            views: views.clone(),
+            leader: leadership.clone(),
+            tracker: tracker.clone(),
+            stop: stop.clone(),
+        });
         Ok(Arc::new(Cluster {
             node,
             raft,
@@ -88,6 +120,9 @@ impl Cluster {
             peers,
             incoming,
             pending: Semaphore::new(MAX_PENDING),
+            leadership,
+            lanes,
+            stop: stop.clone(),
             metrics,
             absent_after: Duration::from_millis(settings.election_max_ms),
             heard: Mutex::new(None),
@@ -128,7 +163,7 @@ impl Cluster {
 
     /// The leader that this node knows of.
     pub fn leader(&self) -> Option<NodeId> {
-        self.raft_metrics().now().current_leader
+        self.leadership.borrow().leader
     }
 
     /// The leader, if it is at work: a quorum follows this one, or another has been heard from lately.
@@ -141,8 +176,7 @@ impl Cluster {
             let acknowledged = now.last_quorum_acked.as_ref();
             alone || acknowledged.is_some_and(|at| at.elapsed() < self.absent_after)
         } else {
-            let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-            heard.is_some_and(|at| at.elapsed() < self.absent_after)
+            self.heard_lately()
         };
         at_work.then_some(leader)
     }
@@ -152,9 +186,15 @@ impl Cluster {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
+    /// Whether another leader was heard from lately.
+    fn heard_lately(&self) -> bool {
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.is_some_and(|at| at.elapsed() < self.absent_after)
+    }
+
     /// Whether this node leads.
     pub fn leads(&self) -> bool {
-        self.raft.is_leader()
+        self.leadership.borrow().leader == Some(self.node)
     }
 
     /// Raft's own metrics, now and whenever they change.
@@ -170,19 +210,6 @@ impl Cluster {
     /// The voters of the present membership.
     pub fn voters(&self) -> BTreeSet<NodeId> {
         self.view().membership.voter_ids().collect()
-    }
-
-    /// Confirms with a quorum that this node leads and has applied what was committed.
-    ///
-    /// # Errors
-    /// The reason in words, if it does not lead or no quorum answers within `deadline`.
-    pub async fn confirm_leadership(&self, deadline: Duration) -> Result<(), String> {
-        let confirm = self.raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex);
-        match tokio::time::timeout(deadline, confirm).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("no quorum answered in time".to_owned()),
-        }
     }
 
     /// Hands leadership to `to`, or to the voter that is furthest along. Returns who leads then.

@@ -26,7 +26,7 @@ use tonic::{Request, Status, transport::Channel};
 use crate::{
     api::addressed,
     metrics::Metrics,
-    net::{Peers, Use},
+    net::{Peers, Use, pauses},
 };
 
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
@@ -35,7 +35,6 @@ type AppendResults<'s> = BoxStream<'s, Rpc<wire::AppendResult>>;
 /// The largest message that is taken: an append of some large entries.
 pub(super) const MAX_MESSAGE_BYTES: usize = 16 << 20;
 const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
-const RETRY: Duration = Duration::from_millis(200);
 
 /// Makes the clients of one node.
 pub(super) struct NetworkFactory {
@@ -84,7 +83,17 @@ pub(super) struct PeerNetwork {
 
 impl PeerNetwork {
     fn raft_client(&self) -> Rpc<RaftServiceClient<Channel>> {
-        let channel = self.peers.channel(self.target, self.purpose).map_err(|error| unreachable(&error))?;
+        self.client_for(self.purpose)
+    }
+
+    /// openraft asks for votes, and hands over, with the client for appends: those calls must not wait
+    /// behind entries.
+    fn urgent_client(&self) -> Rpc<RaftServiceClient<Channel>> {
+        self.client_for(Use::Heartbeat)
+    }
+
+    fn client_for(&self, purpose: Use) -> Rpc<RaftServiceClient<Channel>> {
+        let channel = self.peers.channel(self.target, purpose).map_err(|error| unreachable(&error))?;
         Ok(RaftServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
@@ -190,13 +199,13 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
 
     async fn vote(&mut self, rpc: wire::VoteAsked, option: RPCOption) -> Rpc<wire::VoteGiven> {
         let request = self.frame(wire::encode_vote(&rpc), option.soft_ttl())?;
-        let frame = self.raft_client()?.vote(request).await.map_err(|status| self.failed(&status))?;
+        let frame = self.urgent_client()?.vote(request).await.map_err(|status| self.failed(&status))?;
         wire::decode_vote_given(&frame.into_inner().record).map_err(|error| network_error(&error))
     }
 
     async fn pre_vote(&mut self, rpc: wire::VoteAsked, option: RPCOption) -> Rpc<wire::VoteGiven> {
         let request = self.frame(wire::encode_vote(&rpc), option.soft_ttl())?;
-        let frame = self.raft_client()?.pre_vote(request).await.map_err(|status| self.failed(&status))?;
+        let frame = self.urgent_client()?.pre_vote(request).await.map_err(|status| self.failed(&status))?;
         wire::decode_vote_given(&frame.into_inner().record).map_err(|error| network_error(&error))
     }
 
@@ -232,12 +241,12 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         option: RPCOption,
     ) -> Rpc<Result<(), TransferLeaderError<TypeConfig>>> {
         let request = self.frame(wire::encode_hand_over(&req), option.soft_ttl())?;
-        self.raft_client()?.transfer_leader(request).await.map_err(|status| self.failed(&status))?;
+        self.urgent_client()?.transfer_leader(request).await.map_err(|status| self.failed(&status))?;
         Ok(Ok(()))
     }
 
     fn backoff(&self) -> Option<Backoff> {
-        Some(Backoff::new(std::iter::repeat(RETRY)))
+        Some(Backoff::new(pauses()))
     }
 }
 

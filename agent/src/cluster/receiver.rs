@@ -181,6 +181,8 @@ impl RaftService for RaftReceiver {
         let caller = self.voter(&request)?;
         let asked = wire::decode_vote(&request.into_inner().record).map_err(bad_message)?;
         check_sender(caller, wire_node(asked.vote))?;
+        // It may have been away for a while, and its leader will want to call it.
+        self.cluster.peers.heard_from(caller.node);
         let given = self.cluster.raft.vote(asked).await.map_err(fatal)?;
         frame(wire::encode_vote_given(&given))
     }
@@ -189,6 +191,8 @@ impl RaftService for RaftReceiver {
         let caller = self.voter(&request)?;
         let asked = wire::decode_vote(&request.into_inner().record).map_err(bad_message)?;
         check_sender(caller, wire_node(asked.vote))?;
+        // It may have been away for a while, and its leader will want to call it.
+        self.cluster.peers.heard_from(caller.node);
         let given = self.cluster.raft.pre_vote(asked).await.map_err(fatal)?;
         frame(wire::encode_vote_given(&given))
     }
