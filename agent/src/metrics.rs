@@ -56,8 +56,12 @@ pub struct Metrics {
     pub peer_received_bytes: IntCounterVec,
     /// How long sending a whole snapshot took.
     pub snapshot_send: Histogram,
+    /// Snapshots that could not be sent.
+    pub snapshot_send_failures: IntCounter,
     /// How long receiving a whole snapshot took.
     pub snapshot_receive: Histogram,
+    /// Snapshots that were refused or broke off.
+    pub snapshot_receive_failures: IntCounter,
 
     /// Index of the last entry whose licenses this node shows.
     pub license_applied_index: IntGauge,
@@ -159,6 +163,14 @@ impl Metrics {
                 "quorate_network_snapshot_receive_total_duration_seconds",
                 "How long receiving a whole snapshot took.",
                 exponential_buckets(0.1, 2.0, 10)?,
+            )?,
+            snapshot_send_failures: new.int_counter(
+                "quorate_network_snapshot_send_failures_total",
+                "Snapshots that could not be sent.",
+            )?,
+            snapshot_receive_failures: new.int_counter(
+                "quorate_network_snapshot_receive_failures_total",
+                "Snapshots that were refused, or whose transfer broke off.",
             )?,
             license_applied_index: new.int_gauge(
                 "quorate_license_applied_index",

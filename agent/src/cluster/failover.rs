@@ -50,7 +50,7 @@ pub async fn watch_closed_connections(
             continue;
         }
         let replaced = async {
-            if is_gone(&cluster, node).await {
+            if is_gone(cluster.peers.address(node)).await {
                 tracing::warn!(
                     leader = %node, name = cluster.peers.name(node), term = leadership.term(),
                     "the leader has closed its connections and refuses new ones; a new one is elected"
@@ -71,9 +71,9 @@ pub async fn watch_closed_connections(
     }
 }
 
-/// Whether nobody listens at the node's address.
-async fn is_gone(cluster: &Cluster, node: NodeId) -> bool {
-    let Some(address) = cluster.peers.address(node) else { return false };
+/// Whether nobody listens at the address. False if that can't be said.
+async fn is_gone(address: Option<String>) -> bool {
+    let Some(address) = address else { return false };
     for pause in LOOK_AGAIN {
         tokio::time::sleep(pause).await;
         match timeout(LOOK, TcpStream::connect(&address)).await {
@@ -111,4 +111,37 @@ async fn elect(cluster: &Cluster, gone: Leadership, leader: NodeId) {
         pause = ASK_AGAIN;
     }
     tracing::info!("the other voters still follow the leader that is gone from here");
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_refused_connection_says_that_a_node_is_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        // It listens, though it takes nothing: as a paused or busy process does.
+        assert!(!is_gone(Some(address.clone())).await);
+        drop(listener);
+        assert!(is_gone(Some(address)).await);
+        assert!(!is_gone(None).await, "an unknown address says nothing");
+        assert!(!is_gone(Some("no-such-host.invalid:7400".to_owned())).await, "nor does an unknown name");
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_closes_a_moment_after_the_connections_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let looking = is_gone(Some(address));
+        let closing = async {
+            // The first look finds it; a dying process has its listener for a moment more.
+            drop(listener.accept().await);
+            drop(listener);
+        };
+        let (gone, ()) = tokio::join!(looking, closing);
+        assert!(gone);
+    }
 }

@@ -7,6 +7,8 @@
 //!
 //! openraft's types are named in this folder and in the store only.
 
+#[cfg(test)]
+mod bounds_tests;
 mod chunks;
 mod failover;
 mod intake;
@@ -20,6 +22,7 @@ mod read;
 mod receiver;
 mod runtime;
 mod settings;
+mod snapshot_transfer;
 mod watch;
 
 use std::{
@@ -50,6 +53,7 @@ pub use watch::RaftWatch;
 use self::{
     lane::{LaneOptions, Lanes},
     leader::LeaderWatch,
+    snapshot_transfer::Pace,
 };
 use crate::{config, metrics::Metrics, net::Peers};
 
@@ -98,7 +102,13 @@ impl Cluster {
     ) -> Result<Arc<Cluster>, RaftStopped> {
         let stopped = |error: &dyn std::fmt::Display| RaftStopped(error.to_string());
         let raft_config = settings::raft_config(settings).map_err(|error| stopped(&error))?;
-        let network = network::NetworkFactory::new(node, peers.clone(), store.views.clone(), metrics.clone());
+        let network = network::NetworkFactory::new(
+            node,
+            peers.clone(),
+            store.views.clone(),
+            metrics.clone(),
+            Pace::new(settings.snapshot_bytes_per_second),
+        );
         let Store { log, machine, views, incoming } = store;
         // Raft spawns its tasks where it is made.
         let made = tracker.spawn_on(Raft::new(node, raft_config, network, log, machine), runtime.handle());

@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use openraft::errors::{ClientWriteError, RaftError};
+use prometheus::IntGauge;
 use quorate_license::{NodeId, NodeRole};
 use quorate_raft_store::{Answer, Command, Proposal, RequestId, codec};
 use tokio::time::Instant;
@@ -68,6 +69,22 @@ pub enum ProposeError {
     Randomness(String),
 }
 
+/// Counts one in a gauge as long as it lives: callers may go away while they wait.
+struct Counted(IntGauge);
+
+impl Counted {
+    fn in_gauge(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Counted(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 impl Cluster {
     /// Makes a change, on whichever node leads, and returns its answer.
     ///
@@ -89,9 +106,8 @@ impl Cluster {
         command: Command,
     ) -> Result<Answer, ProposeError> {
         let _pending = self.pending.acquire().await.map_err(|_| ProposeError::Stopped("it ended".into()))?;
-        self.metrics.proposals_pending.inc();
+        let _counted = Counted::in_gauge(&self.metrics.proposals_pending);
         let result = self.propose_until_answered(request, command).await;
-        self.metrics.proposals_pending.dec();
         if result.is_err() {
             self.metrics.proposals_failed.inc();
         }

@@ -8,8 +8,12 @@ use std::io;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Threads that drive Raft.
-const WORKERS: usize = 2;
+/// Threads that drive Raft: one on a machine of two cores or fewer, where a second costs more
+/// wake-ups than it takes over; otherwise two.
+fn workers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if cores > 2 { 2 } else { 1 }
+}
 
 /// The runtime of Raft's tasks and of the connections between nodes. Its threads end with
 /// [`RaftRuntime::stop`], or when it is dropped.
@@ -24,13 +28,8 @@ impl RaftRuntime {
     /// # Errors
     /// The system's, if it gives no threads.
     pub fn start() -> io::Result<Self> {
-        let workers =
-            std::env::var("QUORATE_RAFT_WORKERS").ok().and_then(|t| t.parse().ok()).unwrap_or(WORKERS);
-        if workers == 0 {
-            return Ok(RaftRuntime { runtime: None, handle: Handle::current() });
-        }
         let runtime =
-            Builder::new_multi_thread().worker_threads(workers).thread_name("raft").enable_all().build()?;
+            Builder::new_multi_thread().worker_threads(workers()).thread_name("raft").enable_all().build()?;
         Ok(RaftRuntime { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 

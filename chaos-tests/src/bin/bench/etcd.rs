@@ -27,7 +27,7 @@ use tonic::{
 use tonic_prost::ProstCodec;
 
 use crate::{
-    failover::Call,
+    failover::Client,
     load::{self, Sample},
     ours::CONNECTIONS,
 };
@@ -173,7 +173,7 @@ impl Etcd {
     }
 
     /// A client that puts a key of its own at this node, again and again.
-    pub(crate) fn putting(&self, node: usize) -> Result<Arc<dyn Fn(Duration) -> Call + Send + Sync>> {
+    pub(crate) fn putting(&self, node: usize) -> Result<Client> {
         let channel = channel(self.clients[node])?;
         let number = AtomicU64::new(0);
         Ok(Arc::new(move |deadline| {
