@@ -25,7 +25,7 @@ use tonic::service::Routes;
 use crate::{
     api::{AdminApi, ClusterApi, NodeGate, http, license::LicenseApi, ops},
     cluster::{
-        Cluster, ProposeError, RaftReceiver, RaftRuntime, RaftStopped, keep_membership,
+        Cluster, ClusterOptions, ProposeError, RaftReceiver, RaftRuntime, RaftStopped, keep_membership,
         watch_closed_connections,
     },
     config::Config,
@@ -219,17 +219,16 @@ impl Node {
         let raft_handle = runtime.handle().clone();
         let peers =
             Arc::new(Peers::new(node_tls.clone(), store.views.clone(), metrics.clone(), raft_handle.clone()));
-        let cluster = Cluster::start(
-            own.node_id,
-            &config.raft,
-            store,
-            peers.clone(),
-            metrics.clone(),
-            &runtime,
-            &tracker,
-            &stop,
-        )
-        .await?;
+        let options = ClusterOptions {
+            node: own.node_id,
+            settings: &config.raft,
+            peers: peers.clone(),
+            metrics: metrics.clone(),
+            runtime: &runtime,
+            tracker: &tracker,
+            stop: &stop,
+        };
+        let cluster = Cluster::start(store, options).await?;
         let gate = NodeGate::new(own.clone());
 
         // Services.

@@ -56,7 +56,7 @@ pub struct Metrics {
     pub peer_received_bytes: IntCounterVec,
     /// How long sending a whole snapshot took.
     pub snapshot_send: Histogram,
-    /// Snapshots that could not be sent.
+    /// Snapshots whose sending broke off or was refused.
     pub snapshot_send_failures: IntCounter,
     /// How long receiving a whole snapshot took.
     pub snapshot_receive: Histogram,
@@ -166,7 +166,7 @@ impl Metrics {
             )?,
             snapshot_send_failures: new.int_counter(
                 "quorate_network_snapshot_send_failures_total",
-                "Snapshots that could not be sent.",
+                "Snapshots whose sending broke off or was refused.",
             )?,
             snapshot_receive_failures: new.int_counter(
                 "quorate_network_snapshot_receive_failures_total",

@@ -144,3 +144,44 @@ fn a_leader_that_stops_under_load_lets_no_change_fail() {
         cluster.wait_for_members(3).unwrap();
     }
 }
+
+#[test]
+fn a_follower_far_behind_gets_a_snapshot_at_the_bounded_rate_and_nobody_is_disturbed() {
+    const RATE: i64 = 128 * 1024;
+    let (mut stage, _alone) = three();
+    let cluster = &mut stage.cluster;
+    cluster.stop().unwrap();
+    for node in &mut cluster.nodes {
+        node.set("raft", "snapshot_after_entries", 1000);
+        node.set("raft", "snapshot_bytes_per_second", RATE);
+        node.write_config().unwrap();
+        node.serve().unwrap();
+    }
+    cluster.wait_for_members(3).unwrap();
+    let [leader, other, away] = roles(cluster);
+    cluster.nodes[away].stop().unwrap();
+    let behind = cluster.nodes[leader].metric(APPLIED).unwrap();
+    let nodes = [&cluster.nodes[leader], &cluster.nodes[other]];
+    let changes = Changes::start(nodes.into_iter().cycle().take(24));
+    // More than what is kept behind a snapshot.
+    wait::until("enough changes", PATIENCE, || {
+        let applied = cluster.nodes[leader].metric(APPLIED)?;
+        Ok(Seen::when(applied > behind + 5000.0, || format!("{applied}")))
+    })
+    .unwrap();
+    let made = changes.finish().unwrap();
+    assert!(made.failed.is_empty(), "{:?}", made.failed);
+    let changes_before = cluster.nodes[leader].metric(LEADER_CHANGES).unwrap();
+    cluster.nodes[away].serve().unwrap();
+    applied_alike(cluster);
+    let of = |node: usize, metric: &str| {
+        cluster.nodes[node].metric(&format!("quorate_network_snapshot_{metric}")).unwrap()
+    };
+    assert!(of(leader, "send_total_duration_seconds_count") >= 1.0);
+    assert!(of(away, "receive_total_duration_seconds_count") >= 1.0);
+    assert_eq!(of(leader, "send_failures_total"), 0.0);
+    // 5000 rows of over 100 bytes, and as many remembered answers.
+    let took = of(leader, "send_total_duration_seconds_sum");
+    assert!(took > 3.0, "{took} s for a snapshot of 500 KB or more at {RATE} bytes a second");
+    assert_eq!(cluster.nodes[leader].metric(LEADER_CHANGES).unwrap(), changes_before);
+}

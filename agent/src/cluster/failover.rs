@@ -13,7 +13,7 @@
 //! at any time; nothing here reads by a lease. A machine that vanishes without closing anything is
 //! noticed by its silence, as ever.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use openraft::raft::TransferLeaderRequest;
 use quorate_license::NodeId;
@@ -41,7 +41,15 @@ pub async fn watch_closed_connections(
     mut closed: mpsc::Receiver<NodeId>,
     stop: CancellationToken,
 ) {
-    while let Some(Some(node)) = stop.run_until_cancelled(closed.recv()).await {
+    let mut others = VecDeque::new();
+    loop {
+        let node = match others.pop_front() {
+            Some(node) => node,
+            None => match stop.run_until_cancelled(closed.recv()).await {
+                Some(Some(node)) => node,
+                _ => return,
+            },
+        };
         let leadership = *cluster.leadership.borrow();
         if leadership.leader != Some(node)
             || node == cluster.node
@@ -66,8 +74,12 @@ pub async fn watch_closed_connections(
         if stop.run_until_cancelled(replaced).await.is_none() {
             return;
         }
-        // The dead leader's other connections tell nothing new.
-        while closed.try_recv().is_ok() {}
+        // This node's other connections tell nothing new.
+        while let Ok(other) = closed.try_recv() {
+            if other != node {
+                others.push_back(other);
+            }
+        }
     }
 }
 

@@ -165,3 +165,65 @@ fn answer_bytes(answer: &ProposalAnswer) -> usize {
     };
     result + 24
 }
+
+#[cfg(test)]
+mod tests {
+    use quorate_license::{ComputerId, ComputerIdSource, MachineId, Timestamp};
+    use quorate_raft_store::{
+        command::{ReportNode, Tick},
+        state::{Addresses, HostReport},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_spooler_controller_proposes_nothing_but_its_own_small_report() {
+        let may = |role, command: &Command| {
+            let record = Bytes::from(codec::encode(command).unwrap());
+            permitted(NodeCaller { node: NodeId(4), role }, &[1; 16], &record).map(|_| ())
+        };
+        let report = |node, agent_version: String| {
+            let machine_id = MachineId::parse(&"07".repeat(16)).unwrap();
+            Command::ReportNode(ReportNode {
+                node: NodeId(node),
+                computer_id: ComputerId::derive(&machine_id, ComputerIdSource::Host),
+                build: None,
+                agent_version,
+                feature_level: 1,
+                addresses: Addresses { raft: "a:1".to_owned(), http: "a:2".to_owned() },
+                host: HostReport {
+                    os: String::new(),
+                    kernel: String::new(),
+                    booted_at: Timestamp::from_unix_ms(0),
+                    hardware: None,
+                },
+                start_counter: 1,
+            })
+        };
+        let (spooler, management) = (NodeRole::Spooler, NodeRole::Management);
+        may(spooler, &report(4, String::new())).unwrap();
+        may(management, &report(5, "x".repeat(MAX_REPORT_BYTES))).unwrap();
+        may(management, &Command::Tick(Tick {})).unwrap();
+        for (command, what) in [
+            (report(5, String::new()), "ReportNode"),
+            (report(4, "x".repeat(MAX_REPORT_BYTES)), "ReportNode"),
+            (Command::Tick(Tick {}), "Tick"),
+        ] {
+            assert_eq!(
+                may(spooler, &command).unwrap_err(),
+                format!("a Spooler Controller can't propose {what}")
+            );
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_read_never_reaches_the_log() {
+        let caller = NodeCaller { node: NodeId(1), role: NodeRole::Management };
+        let tick = Bytes::from(codec::encode(&Command::Tick(Tick {})).unwrap());
+        permitted(caller, &[1; 16], &tick).unwrap();
+        assert!(permitted(caller, &[1; 15], &tick).unwrap_err().contains("16 bytes"));
+        permitted(caller, &[1; 16], &Bytes::from_static(b"\x01\xff\xff")).unwrap_err();
+        let large = Bytes::from(vec![1; MAX_COMMAND_BYTES + 1]);
+        assert!(permitted(caller, &[1; 16], &large).unwrap_err().contains("are taken"));
+    }
+}

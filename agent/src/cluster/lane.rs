@@ -331,3 +331,63 @@ async fn other_leader(mut leader: LeaderWatch, to: NodeId) -> NodeId {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(request: u128) -> (Waiting, oneshot::Receiver<Attempt>) {
+        let (done, answer) = oneshot::channel();
+        (Waiting { request: RequestId(request), command: Bytes::from_static(b"command"), done }, answer)
+    }
+
+    fn again(number: u64, leader: u64) -> ProposalAnswer {
+        let result = proposal_answer::Result::Again(AskAgain { leader, unknown: String::new() });
+        ProposalAnswer { number, result: Some(result) }
+    }
+
+    #[test]
+    fn answers_find_their_callers_in_any_order_and_two_may_repeat_one_request() {
+        let (_, queue) = mpsc::channel(1);
+        let shared = Shared::new(queue);
+        let (first, mut first_answer) = waiting(7);
+        let (second, mut second_answer) = waiting(7);
+        let batch = shared.sent().batch(vec![first, second]);
+        let numbers: Vec<u64> = batch.proposals.iter().map(|proposal| proposal.number).collect();
+        assert_eq!(batch.proposals[0].request_id, batch.proposals[1].request_id);
+        shared.answered(vec![again(numbers[1], 2), again(numbers[0], 1), again(99, 9)]);
+        for (answer, expected) in [(&mut first_answer, 1), (&mut second_answer, 2)] {
+            let attempt = answer.try_recv().unwrap();
+            let expected = Some(NodeId(expected));
+            assert!(matches!(attempt, Attempt::Again { leader, unknown: None } if leader == expected));
+        }
+        assert!(shared.sent().unanswered.is_empty());
+    }
+
+    #[test]
+    fn callers_that_have_gone_leave_nothing_behind() {
+        let mut sent = Sent::default();
+        let (gone, answer) = waiting(1);
+        drop(answer);
+        assert!(sent.batch(vec![gone]).proposals.is_empty(), "not even sent");
+        let mut answers = Vec::new();
+        for request in 0..MANY_UNANSWERED as u128 {
+            let (waiting, answer) = waiting(request);
+            sent.batch(vec![waiting]);
+            answers.push(answer);
+        }
+        assert_eq!(sent.unanswered.len(), MANY_UNANSWERED);
+        answers.truncate(10);
+        let (waiting, _answer) = waiting(0);
+        sent.batch(vec![waiting]);
+        assert_eq!(sent.unanswered.len(), 11, "forgotten when there are many");
+    }
+
+    #[test]
+    fn what_comes_after_the_end_is_told_at_once() {
+        let mut sent = Sent { ended: true, ..Sent::default() };
+        let (late, mut answer) = waiting(1);
+        assert!(sent.batch(vec![late]).proposals.is_empty());
+        assert!(matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+    }
+}

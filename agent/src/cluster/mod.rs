@@ -80,26 +80,36 @@ pub struct Cluster {
     heard: Mutex<Option<Instant>>,
 }
 
+/// What a node's part in the group is made with.
+pub struct ClusterOptions<'a> {
+    /// This node.
+    pub node: NodeId,
+    /// Raft's times and sizes.
+    pub settings: &'a config::Raft,
+    /// The channels to the other nodes.
+    pub peers: Arc<Peers>,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
+    /// Where Raft's tasks run.
+    pub runtime: &'a RaftRuntime,
+    /// Owns the other tasks.
+    pub tracker: &'a TaskTracker,
+    /// Ends them.
+    pub stop: &'a CancellationToken,
+}
+
 /// Raft could not be started, or it has stopped. The node stops with it.
 #[derive(Debug, thiserror::Error)]
 #[error("consensus has stopped: {0}")]
 pub struct RaftStopped(String);
 
 impl Cluster {
-    /// Starts Raft on an open store, in its own runtime. Tasks belong to `tracker` and end on `stop`.
+    /// Starts Raft on an open store.
     ///
     /// # Errors
     /// [`RaftStopped`] if the settings or what is on disk don't allow it.
-    pub async fn start(
-        node: NodeId,
-        settings: &config::Raft,
-        store: Store,
-        peers: Arc<Peers>,
-        metrics: Arc<Metrics>,
-        runtime: &RaftRuntime,
-        tracker: &TaskTracker,
-        stop: &CancellationToken,
-    ) -> Result<Arc<Cluster>, RaftStopped> {
+    pub async fn start(store: Store, options: ClusterOptions<'_>) -> Result<Arc<Cluster>, RaftStopped> {
+        let ClusterOptions { node, settings, peers, metrics, runtime, tracker, stop } = options;
         let stopped = |error: &dyn std::fmt::Display| RaftStopped(error.to_string());
         let raft_config = settings::raft_config(settings).map_err(|error| stopped(&error))?;
         let network = network::NetworkFactory::new(

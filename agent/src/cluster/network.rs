@@ -227,27 +227,26 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         // Not used: a deadline for the whole would be wrong for a large one at a low rate.
         _option: RPCOption,
     ) -> Result<wire::SnapshotTaken, StreamingError<TypeConfig>> {
-        let sending = Sending::begin(vote, snapshot.snapshot, self.pace.clone());
-        let (offer, chunks, progress) = sending.await.map_err(|error| network_error(&error))?;
+        let (name, sent) = (self.target_name(), Instant::now());
+        let sending = Sending::begin(vote, snapshot.snapshot, self.pace.clone(), name.clone());
+        let (chunks, progress) = sending.await.map_err(|error| network_error(&error))?;
         let request = self.request(chunks);
         let mut client = self.raft_client()?;
-        let (name, sent) = (self.target_name(), Instant::now());
-        tracing::info!(
-            node = %self.target, name, bytes = offer.bytes, index = offer.meta.last_log_id.map(|id| id.index()),
-            "sending a snapshot"
-        );
         let answer = tokio::select! {
             closed = cancel => return Err(closed.into()),
             answer = client.install_snapshot(request) => answer,
             () = progress.stalled() => Err(Status::deadline_exceeded("no chunk of the snapshot was taken in time")),
         };
         let answer = answer.map_err(|status| {
-            self.metrics.snapshot_send_failures.inc();
-            tracing::warn!(node = %self.target, name, reason = status.message(), "a snapshot was not taken");
+            // A node that can't even be reached is told of elsewhere.
+            if progress.begun() {
+                self.metrics.snapshot_send_failures.inc();
+                tracing::warn!(to = name, reason = status.message(), "a snapshot was not taken");
+            }
             self.failed(&status)
         })?;
         self.metrics.snapshot_send.observe(sent.elapsed().as_secs_f64());
-        tracing::info!(node = %self.target, name, milliseconds = sent.elapsed().as_millis(), "a snapshot was sent");
+        tracing::info!(to = name, milliseconds = sent.elapsed().as_millis(), "a snapshot was sent");
         wire::decode_snapshot_taken(&answer.into_inner().record).map_err(|error| network_error(&error).into())
     }
 

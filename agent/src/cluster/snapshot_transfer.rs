@@ -9,19 +9,19 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures::{Stream, StreamExt, stream};
 use quorate_proto::node::v1::SnapshotChunk;
 use quorate_raft_store::{
-    disk::{SNAPSHOT_FORMAT, SnapshotFile},
-    raft_types::Vote,
+    disk::{IncomingSnapshots, SNAPSHOT_FORMAT, SnapshotFile},
+    raft_types::{LogId, Vote},
     wire,
 };
 use tokio::time::Instant;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use super::{
     Cluster,
@@ -79,26 +79,45 @@ impl Pace {
 
 /// When a transfer last moved.
 #[derive(Clone)]
-pub(super) struct Progress(Arc<Mutex<(Instant, Duration)>>);
+pub(super) struct Progress(Arc<Mutex<Moved>>);
+
+struct Moved {
+    at: Instant,
+    patience: Duration,
+    /// The receiver takes it: there is a connection.
+    begun: bool,
+}
 
 impl Progress {
     fn begin() -> Self {
-        Progress(Arc::new(Mutex::new((Instant::now(), STALLED))))
+        Progress(Arc::new(Mutex::new(Moved { at: Instant::now(), patience: STALLED, begun: false })))
+    }
+
+    fn moves(&self) -> MutexGuard<'_, Moved> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It moved; the next move comes within `patience`.
     fn moved(&self, patience: Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), patience);
+        *self.moves() = Moved { at: Instant::now(), patience, begun: true };
+    }
+
+    /// Whether the receiver began to take it.
+    pub(super) fn begun(&self) -> bool {
+        self.moves().begun
     }
 
     /// Waits until the transfer has not moved for too long.
     pub(super) async fn stalled(&self) {
         loop {
-            let (moved, patience) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if moved.elapsed() >= patience {
+            let end = {
+                let moved = self.moves();
+                moved.at + moved.patience
+            };
+            if Instant::now() >= end {
                 return;
             }
-            tokio::time::sleep_until(moved + patience).await;
+            tokio::time::sleep_until(end).await;
         }
     }
 }
@@ -107,7 +126,8 @@ impl Progress {
 pub(super) struct Sending;
 
 impl Sending {
-    /// The offer of a snapshot, the messages that carry it, and how they move.
+    /// The messages that carry a snapshot, the offer first, and how they move. `to` is the receiver's
+    /// name, for the log.
     ///
     /// # Errors
     /// The file can't be read.
@@ -115,7 +135,8 @@ impl Sending {
         vote: Vote,
         snapshot: SnapshotFile,
         pace: Arc<Pace>,
-    ) -> io::Result<(wire::SnapshotOffer, impl Stream<Item = SnapshotChunk> + use<>, Progress)> {
+        to: String,
+    ) -> io::Result<(impl Stream<Item = SnapshotChunk> + use<>, Progress)> {
         let read = snapshot.clone();
         let (format, checksum) = tokio::task::spawn_blocking(move || ends(&read)).await??;
         let (meta, bytes) = (snapshot.meta().clone(), snapshot.bytes());
@@ -124,8 +145,8 @@ impl Sending {
             SnapshotChunk { offer: wire::encode_snapshot_offer(&offer)?.into(), ..Default::default() };
         let progress = Progress::begin();
         let messages =
-            stream::once(std::future::ready(first)).chain(chunks(snapshot, pace, progress.clone()));
-        Ok((offer, messages, progress))
+            stream::once(std::future::ready(first)).chain(chunks(snapshot, pace, progress.clone(), to));
+        Ok((messages, progress))
     }
 }
 
@@ -144,8 +165,13 @@ fn chunks(
     snapshot: SnapshotFile,
     pace: Arc<Pace>,
     progress: Progress,
+    to: String,
 ) -> impl Stream<Item = SnapshotChunk> + use<> {
-    stream::unfold((snapshot, pace, progress, 0), |(snapshot, pace, progress, offset)| async move {
+    stream::unfold((snapshot, pace, progress, to, 0), |(snapshot, pace, progress, to, offset)| async move {
+        if offset == 0 {
+            let index = snapshot.meta().last_log_id.map(|id| id.index());
+            tracing::info!(to, bytes = snapshot.bytes(), index, "sending a snapshot");
+        }
         let (read, length) = (snapshot.clone(), pace.chunk_bytes());
         let chunk = match tokio::task::spawn_blocking(move || read.read_at(offset, length)).await {
             Ok(Ok(chunk)) => chunk,
@@ -166,14 +192,17 @@ fn chunks(
         tokio::time::sleep_until(turn).await;
         progress.moved(STALLED);
         let next = offset + chunk.len() as u64;
-        Some((SnapshotChunk { data: chunk.into(), ..Default::default() }, (snapshot, pace, progress, next)))
+        Some((
+            SnapshotChunk { data: chunk.into(), ..Default::default() },
+            (snapshot, pace, progress, to, next),
+        ))
     })
 }
 
 /// What came of an offered snapshot.
 pub(super) enum Received {
     /// It is here, and is what was offered.
-    Whole(wire::SnapshotOffer, SnapshotFile),
+    Whole(Box<wire::SnapshotOffer>, SnapshotFile),
     /// All that it covers is applied here already; nothing was read.
     Known,
 }
@@ -186,10 +215,10 @@ impl Cluster {
     pub(super) async fn receive_snapshot(
         &self,
         caller: NodeCaller,
-        chunks: Streaming<SnapshotChunk>,
+        chunks: impl Stream<Item = Result<SnapshotChunk, Status>> + Send + Unpin,
     ) -> Result<Received, Status> {
         let began = Instant::now();
-        let received = self.receive(caller, chunks).await;
+        let received = receive(&self.incoming, self.view().applied, caller, chunks).await;
         match &received {
             Ok(Received::Whole(offer, _)) => {
                 self.metrics.snapshot_receive.observe(began.elapsed().as_secs_f64());
@@ -208,51 +237,51 @@ impl Cluster {
         }
         received
     }
+}
 
-    async fn receive(
-        &self,
-        caller: NodeCaller,
-        mut chunks: Streaming<SnapshotChunk>,
-    ) -> Result<Received, Status> {
-        let first = next_chunk(&mut chunks)
-            .await?
-            .ok_or_else(|| Status::invalid_argument("the snapshot is empty"))?;
-        let offer = wire::decode_snapshot_offer(&first.offer).map_err(bad_message)?;
-        check_sender(caller, wire_node(offer.vote))?;
-        if offer.format != SNAPSHOT_FORMAT {
-            return Err(Status::failed_precondition(format!(
-                "the snapshot has format {}; this node reads format {SNAPSHOT_FORMAT}: update its agent",
-                offer.format
-            )));
+async fn receive(
+    incoming: &IncomingSnapshots,
+    applied: Option<LogId>,
+    caller: NodeCaller,
+    mut chunks: impl Stream<Item = Result<SnapshotChunk, Status>> + Send + Unpin,
+) -> Result<Received, Status> {
+    let first =
+        next_chunk(&mut chunks).await?.ok_or_else(|| Status::invalid_argument("the snapshot is empty"))?;
+    let offer = wire::decode_snapshot_offer(&first.offer).map_err(bad_message)?;
+    check_sender(caller, wire_node(offer.vote))?;
+    if offer.format != SNAPSHOT_FORMAT {
+        return Err(Status::failed_precondition(format!(
+            "the snapshot has format {}; this node reads format {SNAPSHOT_FORMAT}: update its agent",
+            offer.format
+        )));
+    }
+    if offer.meta.last_log_id <= applied {
+        return Ok(Received::Known);
+    }
+    let incoming = incoming.clone();
+    let mut receiver = blocking(move || incoming.receive()).await?;
+    let mut received = 0u64;
+    let mut end = Vec::new();
+    while let Some(chunk) = next_chunk(&mut chunks).await? {
+        received += chunk.data.len() as u64;
+        if received > offer.bytes {
+            return Err(Status::invalid_argument("the snapshot is larger than announced"));
         }
-        if offer.meta.last_log_id <= self.view().applied {
-            return Ok(Received::Known);
-        }
-        let incoming = self.incoming.clone();
-        let mut receiver = blocking(move || incoming.receive()).await?;
-        let mut received = 0u64;
-        let mut end = Vec::new();
-        while let Some(chunk) = next_chunk(&mut chunks).await? {
-            received += chunk.data.len() as u64;
-            if received > offer.bytes {
-                return Err(Status::invalid_argument("the snapshot is larger than announced"));
-            }
-            keep_end(&mut end, &chunk.data);
-            receiver = blocking(move || receiver.write(&chunk.data).map(|()| receiver)).await?;
-        }
-        if received != offer.bytes {
-            return Err(Status::invalid_argument("the snapshot is incomplete"));
-        }
-        if end != offer.checksum {
-            return Err(Status::invalid_argument("the snapshot's checksum is not the announced one"));
-        }
-        // Computes the checksum, and compares it with the one at the end.
-        let snapshot = blocking(move || receiver.finish()).await?;
-        if *snapshot.meta() == offer.meta {
-            Ok(Received::Whole(offer, snapshot))
-        } else {
-            Err(Status::invalid_argument("the snapshot is not the announced one"))
-        }
+        keep_end(&mut end, &chunk.data);
+        receiver = blocking(move || receiver.write(&chunk.data).map(|()| receiver)).await?;
+    }
+    if received != offer.bytes {
+        return Err(Status::invalid_argument("the snapshot is incomplete"));
+    }
+    if end != offer.checksum {
+        return Err(Status::invalid_argument("the snapshot's checksum is not the announced one"));
+    }
+    // Computes the checksum, and compares it with the one at the end.
+    let snapshot = blocking(move || receiver.finish()).await?;
+    if *snapshot.meta() == offer.meta {
+        Ok(Received::Whole(Box::new(offer), snapshot))
+    } else {
+        Err(Status::invalid_argument("the snapshot is not the announced one"))
     }
 }
 
@@ -262,9 +291,11 @@ fn keep_end(end: &mut Vec<u8>, chunk: &[u8]) {
     end.drain(..end.len().saturating_sub(CHECKSUM_BYTES));
 }
 
-async fn next_chunk(chunks: &mut Streaming<SnapshotChunk>) -> Result<Option<SnapshotChunk>, Status> {
-    match tokio::time::timeout(STALLED, chunks.message()).await {
-        Ok(chunk) => chunk,
+async fn next_chunk(
+    chunks: &mut (impl Stream<Item = Result<SnapshotChunk, Status>> + Unpin),
+) -> Result<Option<SnapshotChunk>, Status> {
+    match tokio::time::timeout(STALLED, chunks.next()).await {
+        Ok(chunk) => chunk.transpose(),
         Err(_) => Err(Status::deadline_exceeded("no chunk of the snapshot came in time")),
     }
 }
@@ -281,7 +312,97 @@ async fn blocking<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use openraft::{RaftSnapshotBuilder as _, storage::RaftStateMachine as _};
+    use quorate_license::{ClusterId, Epoch, EpochId, NodeId, NodeRole};
+    use quorate_raft_store::{
+        disk::{Marker, Store, StoreMetrics, StoreOptions},
+        raft_types::{Entry, EntryPayload, log_id},
+        wire::SnapshotOffer,
+    };
+    use tonic::Code;
+
     use super::*;
+
+    fn store(folder: &std::path::Path) -> Store {
+        let epoch = Epoch { number: 1, id: EpochId([2; 16]) };
+        Store::open(&StoreOptions {
+            folder: folder.to_owned(),
+            marker: Marker { cluster_id: ClusterId([1; 16]), epoch, node: NodeId(1) },
+            metrics: StoreMetrics::register(&prometheus::Registry::new()).unwrap(),
+        })
+        .unwrap()
+    }
+
+    /// A snapshot of a log with one entry.
+    async fn snapshot(store: &mut Store) -> SnapshotFile {
+        let entry = Entry { log_id: log_id(3, 7), payload: EntryPayload::Blank };
+        store.machine.apply(stream::iter([Ok((entry, None))])).await.unwrap();
+        store.machine.get_snapshot_builder().await.build_snapshot().await.unwrap().snapshot
+    }
+
+    #[tokio::test]
+    async fn only_a_newer_snapshot_that_is_what_was_offered_is_taken() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = snapshot(&mut store(from.path())).await;
+        let receiver = store(to.path());
+        let sending = Sending::begin(
+            Vote::new_committed(3, NodeId(2)),
+            file,
+            Arc::new(Pace::new(0)),
+            "ms-2".to_owned(),
+        );
+        let (messages, progress) = sending.await.unwrap();
+        assert!(!progress.begun());
+        let messages: Vec<SnapshotChunk> = messages.collect().await;
+        assert!(progress.begun());
+        let offer = wire::decode_snapshot_offer(&messages[0].offer).unwrap();
+        let caller = NodeCaller { node: NodeId(2), role: NodeRole::Management };
+        let take = async |applied: Option<LogId>,
+                          change: &dyn Fn(&mut SnapshotOffer),
+                          data: &dyn Fn(&mut Vec<u8>)| {
+            let (mut messages, mut offer) = (messages.clone(), offer.clone());
+            change(&mut offer);
+            messages[0].offer = wire::encode_snapshot_offer(&offer).unwrap().into();
+            let mut bytes = messages[1].data.to_vec();
+            data(&mut bytes);
+            messages[1].data = bytes.into();
+            let chunks = stream::iter(messages.into_iter().map(Ok));
+            let received = receive(&receiver.incoming, applied, caller, chunks).await;
+            received.map_err(|status| (status.code(), status.message().to_owned()))
+        };
+        let as_offered = |_: &mut SnapshotOffer| {};
+        let whole = |_: &mut Vec<u8>| {};
+
+        let taken = take(Some(log_id(2, 6)), &as_offered, &whole).await.ok().unwrap();
+        assert!(matches!(taken, Received::Whole(taken, _) if *taken == offer));
+        for applied in [log_id(3, 7), log_id(3, 8)] {
+            let known = take(Some(applied), &as_offered, &|data| data.clear()).await.ok().unwrap();
+            assert!(matches!(known, Received::Known), "{applied}: nothing of it is read");
+        }
+        let other_format = |offer: &mut SnapshotOffer| offer.format += 1;
+        let other_sum = |offer: &mut SnapshotOffer| offer.checksum[0] ^= 1;
+        let larger = |offer: &mut SnapshotOffer| offer.bytes += 1;
+        let smaller = |offer: &mut SnapshotOffer| offer.bytes -= 1;
+        let other_meta = |offer: &mut SnapshotOffer| offer.meta.last_log_id = Some(log_id(3, 9));
+        let stranger = |offer: &mut SnapshotOffer| offer.vote = Vote::new_committed(3, NodeId(5));
+        let damaged = |data: &mut Vec<u8>| data[20] ^= 1;
+        type Change<'c> = &'c dyn Fn(&mut SnapshotOffer);
+        type Damage<'d> = &'d dyn Fn(&mut Vec<u8>);
+        let refused: [(Change<'_>, Damage<'_>, Code, &str); 7] = [
+            (&other_format, &whole, Code::FailedPrecondition, "has format 2"),
+            (&other_sum, &whole, Code::InvalidArgument, "not the announced one"),
+            (&larger, &whole, Code::InvalidArgument, "incomplete"),
+            (&smaller, &whole, Code::InvalidArgument, "larger than announced"),
+            (&other_meta, &whole, Code::InvalidArgument, "not the announced one"),
+            (&stranger, &whole, Code::PermissionDenied, "claims to come from node"),
+            (&as_offered, &damaged, Code::Aborted, "snapshot"),
+        ];
+        for (change, data, code, said) in refused {
+            let (found, message) = take(None, change, data).await.err().unwrap();
+            assert_eq!(found, code, "{message}");
+            assert!(message.contains(said), "{message}");
+        }
+    }
 
     #[test]
     fn everybody_together_keeps_the_rate_and_an_unused_rate_is_not_made_up_for() {

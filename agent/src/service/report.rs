@@ -14,6 +14,8 @@ use crate::{cluster::Cluster, host::BuildWatcher};
 
 /// Between two reports, at least.
 const AFTER_REPORT: Duration = Duration::from_secs(1);
+/// Between two looks whether there is something to report.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(15);
 
@@ -78,6 +80,8 @@ pub async fn report_node(
                         _ = builds.changed() => {}
                         _ = applied.changed() => {}
                     }
+                    // Not with every entry: waking up for each costs a busy cluster more than the look.
+                    tokio::time::sleep(LOOK_AGAIN).await;
                 }
             }
         };
