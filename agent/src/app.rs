@@ -18,6 +18,7 @@ use quorate_raft_store::{
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::mpsc,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
@@ -25,8 +26,8 @@ use tonic::service::Routes;
 use crate::{
     api::{AdminApi, ClusterApi, NodeGate, OwnStart, http, license::LicenseApi, ops, removed},
     cluster::{
-        Cluster, Expelled, ProposeError, RaftReceiver, RaftStopped, ask_others, keep_membership,
-        watch_standing,
+        Cluster, ClusterOptions, Expelled, ProposeError, RaftReceiver, RaftRuntime, RaftStopped, ask_others,
+        keep_membership, watch_closed_connections, watch_standing,
     },
     config::Config,
     data_dir::{DataDir, DataDirError, Lock, NodeFile},
@@ -35,7 +36,7 @@ use crate::{
     license_files,
     metrics::Metrics,
     metrics_watch,
-    net::{Limits, Listener, Peers, bind_unix},
+    net::{Limits, Listener, Members, Peers, bind_unix},
     pki::{NodeTls, PkiError, install_crypto_provider, server_config},
     service::{Activations, Admission, OwnReport, Signing, licensing::Licensing, report_node},
     setup,
@@ -148,6 +149,9 @@ pub enum AppError {
     /// The system gives no random bytes.
     #[error("the system gives no random bytes: {0}")]
     Randomness(String),
+    /// Raft's threads can't be started.
+    #[error("the threads for consensus can't be started: {0}")]
+    Threads(std::io::Error),
     /// Signals can't be listened to.
     #[error("signals can't be listened to: {0}")]
     Signals(std::io::Error),
@@ -263,6 +267,7 @@ fn expelled_error(expelled: &Expelled, dir: &DataDir, own: &NodeFile) -> AppErro
 /// A running node.
 struct Node {
     cluster: Arc<Cluster>,
+    runtime: RaftRuntime,
     tracker: TaskTracker,
     stop: CancellationToken,
     sockets: Vec<PathBuf>,
@@ -284,13 +289,25 @@ impl Node {
         let roots = Arc::new(TrustRoots(config.license.trust_roots.clone()));
 
         // Consensus.
-        let peers = Arc::new(Peers::new(node_tls.clone(), store.views.clone()));
+        let runtime = RaftRuntime::start().map_err(AppError::Threads)?;
+        let raft_handle = runtime.handle().clone();
+        let peers =
+            Arc::new(Peers::new(node_tls.clone(), store.views.clone(), metrics.clone(), raft_handle.clone()));
         // A removed node, or a copy, is told so before it can take part in anything.
         let state = store.views.current().state.clone();
         if let Some(expelled) = ask_others(&peers, &state, own.node_id).await {
             return Err(expelled_error(&expelled, &dir, &own));
         }
-        let cluster = Cluster::start(own.node_id, &config.raft, store, peers, metrics.clone()).await?;
+        let options = ClusterOptions {
+            node: own.node_id,
+            settings: &config.raft,
+            peers: peers.clone(),
+            metrics: metrics.clone(),
+            runtime: &runtime,
+            tracker: &tracker,
+            stop: &stop,
+        };
+        let cluster = Cluster::start(store, options).await?;
         let gate = NodeGate::new(own.clone(), cluster.views().clone());
 
         // Services.
@@ -342,13 +359,20 @@ impl Node {
 
         let listener = |name, router| Listener::new(name, router, Limits::default(), &tracker, &stop);
         let listen = &config.listen;
-        let raft_port = bind("node-to-node", listen.raft).await?;
+        let raft_port = tracker.spawn_on(bind("node-to-node", listen.raft), &raft_handle).await??;
         let http_port = bind("management", listen.http).await?;
         let product_port = bind("product", listen.grpc).await?;
         let ops_port = bind("operations", listen.ops).await?;
         let product_socket = bind_socket("product", &listen.socket, 0o666)?;
         let admin_socket = bind_socket("administration", &listen.admin_socket, 0o600)?;
-        listener("node-to-node", node_routes.into_axum_router()).serve_tcp(raft_port, Some(node_tls.server));
+        let (closed, closed_connections) = mpsc::channel(16);
+        listener("node-to-node", node_routes.into_axum_router())
+            .for_members(raft_handle.clone(), Members { peers, closed })
+            .serve_tcp(raft_port, Some(node_tls.server));
+        tracker.spawn_on(
+            watch_closed_connections(cluster.clone(), closed_connections, stop.clone()),
+            &raft_handle,
+        );
         listener("management", http::router(http_state))
             .serve_tcp(http_port, Some(server_config(&tls_files)?));
         let product_router = product_routes.into_axum_router();
@@ -378,7 +402,7 @@ impl Node {
         }
 
         let sockets = vec![listen.socket.clone(), listen.admin_socket.clone()];
-        let node = Node { cluster, tracker, stop, sockets, _lock };
+        let node = Node { cluster, runtime, tracker, stop, sockets, _lock };
         if let Err(error) = bootstrap(&node.cluster, &dir, &own).await {
             node.stop().await;
             return Err(error);
@@ -386,7 +410,7 @@ impl Node {
         Ok(node)
     }
 
-    async fn stop(self) {
+    async fn stop(mut self) {
         if self.cluster.leads() && self.cluster.voters().len() > 1 {
             match self.cluster.hand_over(None, HAND_OVER).await {
                 Ok(to) => tracing::info!(%to, "leadership handed over"),
@@ -399,6 +423,7 @@ impl Node {
             tracing::warn!(tasks = self.tracker.len(), "tasks did not end in time");
         }
         self.cluster.stop().await;
+        self.runtime.stop();
         for socket in &self.sockets {
             // Only tidiness: a socket that is left over is replaced at the next start.
             let _ = std::fs::remove_file(socket);

@@ -54,10 +54,18 @@ pub struct Metrics {
     pub peer_round_trip: HistogramVec,
     /// Messages that could not be sent, label `to`: the node's name.
     pub peer_sent_failures: IntCounterVec,
+    /// Bytes sent, label `to`: the node's name.
+    pub peer_sent_bytes: IntCounterVec,
+    /// Bytes received, label `from`: the node's name.
+    pub peer_received_bytes: IntCounterVec,
     /// How long sending a whole snapshot took.
     pub snapshot_send: Histogram,
+    /// Snapshots whose sending broke off or was refused.
+    pub snapshot_send_failures: IntCounter,
     /// How long receiving a whole snapshot took.
     pub snapshot_receive: Histogram,
+    /// Snapshots that were refused or broke off.
+    pub snapshot_receive_failures: IntCounter,
 
     /// Index of the last entry whose licenses this node shows.
     pub license_applied_index: IntGauge,
@@ -148,6 +156,16 @@ impl Metrics {
                 "Messages to other members that could not be sent.",
                 &["to"],
             )?,
+            peer_sent_bytes: new.int_counter_vec(
+                "quorate_network_peer_sent_bytes_total",
+                "Bytes sent to other members, without TLS's own.",
+                &["to"],
+            )?,
+            peer_received_bytes: new.int_counter_vec(
+                "quorate_network_peer_received_bytes_total",
+                "Bytes received from other members, without TLS's own.",
+                &["from"],
+            )?,
             snapshot_send: new.histogram(
                 "quorate_network_snapshot_send_total_duration_seconds",
                 "How long sending a whole snapshot took.",
@@ -157,6 +175,14 @@ impl Metrics {
                 "quorate_network_snapshot_receive_total_duration_seconds",
                 "How long receiving a whole snapshot took.",
                 exponential_buckets(0.1, 2.0, 10)?,
+            )?,
+            snapshot_send_failures: new.int_counter(
+                "quorate_network_snapshot_send_failures_total",
+                "Snapshots whose sending broke off or was refused.",
+            )?,
+            snapshot_receive_failures: new.int_counter(
+                "quorate_network_snapshot_receive_failures_total",
+                "Snapshots that were refused, or whose transfer broke off.",
             )?,
             license_applied_index: new.int_gauge(
                 "quorate_license_applied_index",
@@ -308,6 +334,8 @@ mod tests {
         metrics.set_role(NodeRole::Management);
         metrics.peer_round_trip.with_label_values(&["ms2"]).observe(0.001);
         metrics.peer_sent_failures.with_label_values(&["ms2"]).inc();
+        metrics.peer_sent_bytes.with_label_values(&["ms2"]).inc();
+        metrics.peer_received_bytes.with_label_values(&["ms2"]).inc();
         metrics.portal_request_duration.with_label_values(&["ok"]).observe(0.1);
         let end = Some(Timestamp::from_unix_ms(1_800_000_000_000));
         metrics.show_license(&TenantId::default_tenant(), &LicenseStatus::Active, Serial(3), end);

@@ -17,7 +17,7 @@ use crate::{
     Failure, Result,
     cli::{Answer, Cli},
     client::{Admin, Product},
-    files,
+    files, http,
     process::{Process, Start},
 };
 
@@ -263,6 +263,32 @@ impl Node {
     /// The operating system refuses.
     pub fn ask_to_stop(&mut self) -> Result<()> {
         self.process.as_mut().map_or(Ok(()), |process| process.signal(nix::sys::signal::Signal::SIGTERM))
+    }
+
+    /// Stops its process where it is (SIGSTOP); it keeps its connections and answers nothing.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn pause(&mut self) -> Result<()> {
+        self.process.as_mut().map_or(Ok(()), |process| process.signal(nix::sys::signal::Signal::SIGSTOP))
+    }
+
+    /// Lets a paused process go on (SIGCONT).
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn resume(&mut self) -> Result<()> {
+        self.process.as_mut().map_or(Ok(()), |process| process.signal(nix::sys::signal::Signal::SIGCONT))
+    }
+
+    /// The value of one of its metrics, without labels or with them as they are shown; 0 if it has none.
+    ///
+    /// # Errors
+    /// The operations port does not answer.
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        let shown = http::get(self.ops, "/metrics")?.body;
+        let line = shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0))
     }
 
     /// Waits until its process has ended by itself.

@@ -178,7 +178,8 @@ pub fn decode_hand_over(bytes: &[u8]) -> Result<HandOver, CodecError> {
     Ok(HandOver::new(record.from.into(), record.to, record.last.map(LogId::from)))
 }
 
-/// What comes before a snapshot's bytes.
+/// What came before a snapshot's bytes in the first version of the wire. [`SnapshotOffer`] has taken its
+/// place; this one stays readable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotHeader {
     vote: VoteRecord,
@@ -202,6 +203,50 @@ impl SnapshotHeader {
     pub fn meta(&self) -> SnapshotMeta {
         self.meta.clone().into()
     }
+}
+
+/// What comes before a snapshot's bytes: enough to refuse it before the first of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotOffer {
+    /// The vote of the leader that sends it.
+    pub vote: Vote,
+    /// What the snapshot covers.
+    pub meta: SnapshotMeta,
+    /// The format of the file.
+    pub format: u32,
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 of the file without its last 32 bytes, which are this checksum.
+    pub checksum: [u8; 32],
+}
+
+/// Append-only.
+#[derive(Serialize, Deserialize)]
+enum SnapshotOfferRecord {
+    File { vote: VoteRecord, meta: SnapshotMetaRecord, format: u32, bytes: u64, checksum: [u8; 32] },
+}
+
+/// Encodes the offer of a snapshot.
+///
+/// # Errors
+/// See [`encode_append`].
+pub fn encode_snapshot_offer(offer: &SnapshotOffer) -> Result<Vec<u8>, CodecError> {
+    codec::encode(&SnapshotOfferRecord::File {
+        vote: offer.vote.into(),
+        meta: (&offer.meta).into(),
+        format: offer.format,
+        bytes: offer.bytes,
+        checksum: offer.checksum,
+    })
+}
+
+/// Decodes the offer of a snapshot.
+///
+/// # Errors
+/// See [`decode_append`].
+pub fn decode_snapshot_offer(bytes: &[u8]) -> Result<SnapshotOffer, CodecError> {
+    let SnapshotOfferRecord::File { vote, meta, format, bytes, checksum } = codec::decode(bytes)?;
+    Ok(SnapshotOffer { vote: vote.into(), meta: meta.into(), format, bytes, checksum })
 }
 
 /// Encodes the answer to a snapshot: the receiver's vote.

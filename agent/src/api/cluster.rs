@@ -1,26 +1,25 @@
 //! What nodes ask each other besides Raft: gRPC `ClusterService`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use futures::stream::BoxStream;
 use quorate_license::{
     ActivationKind, BuildNumber, ComputerId, IntegrityKey, NodeName, NodePublicKey, NodeRole, NodeSignature,
     Nonce, TenantId, Timestamp,
 };
 use quorate_proto::node::v1::{
-    AnnounceRequest, AnnounceResponse, JoinRequest, JoinResponse, KnownAddress, NodeStateRequest,
-    NodeStateResponse, PresenceRequest, PresenceResponse, ProposeRequest, ProposeResponse,
-    SignIntegrityKeyRequest, SignIntegrityKeyResponse, SignStatementRequest, SignStatementResponse,
+    AnnounceRequest, AnnounceResponse, AnswerBatch, JoinRequest, JoinResponse, KnownAddress,
+    NodeStateRequest, NodeStateResponse, PresenceRequest, PresenceResponse, ProposeBatch, ReadIndexRequest,
+    ReadIndexResponse, SignIntegrityKeyRequest, SignIntegrityKeyResponse, SignStatementRequest,
+    SignStatementResponse,
     cluster_service_server::{ClusterService, ClusterServiceServer},
 };
-use quorate_raft_store::{
-    Command, RequestId, codec,
-    state::{Addresses, HostReport},
-};
-use tonic::{Request, Response, Status, metadata::MetadataValue};
+use quorate_raft_store::state::{Addresses, HostReport};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{ApiError, ErrorKind, NodeGate};
 use crate::{
-    cluster::{Cluster, NotHere},
+    cluster::Cluster,
     host,
     net::Announced,
     pki::JoinToken,
@@ -29,10 +28,10 @@ use crate::{
 
 /// The largest integrity key, sealed, fits, and so do the licenses of many tenants.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
-/// What a Spooler Controller may say of itself.
-const MAX_REPORT_BYTES: usize = 4 << 10;
 /// A host name and a port.
 const MAX_ADDRESS_BYTES: usize = 262;
+/// How long a quorum has for confirming that this node leads.
+const READ_INDEX_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Serves `ClusterService` for one node.
 pub struct ClusterApi {
@@ -146,41 +145,25 @@ impl ClusterService for ClusterApi {
         }))
     }
 
-    async fn propose(&self, request: Request<ProposeRequest>) -> Result<Response<ProposeResponse>, Status> {
+    type ProposeStreamStream = BoxStream<'static, Result<AnswerBatch, Status>>;
+
+    async fn propose_stream(
+        &self,
+        request: Request<Streaming<ProposeBatch>>,
+    ) -> Result<Response<Self::ProposeStreamStream>, Status> {
         let caller = self.gate.node(&request)?;
-        let ProposeRequest { command, request_id } = request.into_inner();
-        let bytes = command.len();
-        let command: Command = codec::decode(&command).map_err(|error| invalid("command", error))?;
-        let id = <[u8; 16]>::try_from(request_id.as_ref())
-            .map_err(|_| invalid("request_id", "the request id is not 16 bytes long"))?;
-        // A Spooler Controller speaks for itself alone.
-        if caller.role != NodeRole::Management {
-            match &command {
-                report if report.reports() == Some(caller.node) && bytes <= MAX_REPORT_BYTES => {}
-                other => {
-                    return Err(Status::permission_denied(format!(
-                        "a Spooler Controller can't propose {}",
-                        other.name()
-                    )));
-                }
-            }
-        }
-        match self.cluster.propose_for(RequestId(u128::from_be_bytes(id)), command).await {
-            Ok(answer) => {
-                let answer = codec::encode(&answer).map_err(|error| Status::internal(error.to_string()))?;
-                Ok(Response::new(ProposeResponse { answer: answer.into() }))
-            }
-            Err(NotHere::Unknown(reason)) => Err(Status::aborted(reason)),
-            Err(NotHere::OtherLeader(leader)) => {
-                let mut status = Status::failed_precondition("this node does not lead");
-                if let Some(leader) = leader
-                    && let Ok(value) = MetadataValue::try_from(leader.to_string())
-                {
-                    status.metadata_mut().insert("quorate-leader", value);
-                }
-                Err(status)
-            }
-        }
+        Ok(Response::new(self.cluster.clone().take_proposals(caller, request.into_inner())))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<ReadIndexRequest>,
+    ) -> Result<Response<ReadIndexResponse>, Status> {
+        self.gate.node(&request)?;
+        Ok(Response::new(match self.cluster.own_read_index(READ_INDEX_DEADLINE).await {
+            Ok(index) => ReadIndexResponse { confirmed: true, index, reason: String::new() },
+            Err(error) => ReadIndexResponse { confirmed: false, index: 0, reason: error.to_string() },
+        }))
     }
 
     async fn node_state(

@@ -136,6 +136,8 @@ impl From<ProposeError> for ApiError {
                 "look whether it was done before you repeat it; `quorate cluster health` tells why",
             ),
             ProposeError::Stopped(_) => ("node_stopped", "see this node's log, and start it again"),
+            ProposeError::TooLarge { .. } => ("change_too_large", "make it in smaller steps"),
+            ProposeError::Refused(_) => ("change_not_taken", "see this node's log and the leader's"),
             ProposeError::Encoding(_) | ProposeError::Randomness(_) => ("internal", "see this node's log"),
         };
         ApiError::new(ErrorKind::Unavailable, code, error.to_string(), hint)

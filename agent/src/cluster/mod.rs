@@ -2,17 +2,27 @@
 //!
 //! ```text
 //! service ─ propose ─> leader? ─ yes ─> Raft ─> log ─> apply ─> View
-//!                         └─ no ──> ClusterService.Propose on the leader
+//!                         └─ no ──> lane ─ one stream ─> intake on the leader ─> Raft
 //! ```
 //!
 //! openraft's types are named in this folder and in the store only.
 
+#[cfg(test)]
+mod bounds_tests;
+mod chunks;
+mod failover;
+mod intake;
 mod keeper;
+mod lane;
+mod leader;
 mod network;
 mod presence;
 mod propose;
+mod read;
 mod receiver;
+mod runtime;
 mod settings;
+mod snapshot_transfer;
 mod standing;
 mod watch;
 
@@ -30,14 +40,23 @@ use quorate_raft_store::{
     raft_types::TypeConfig,
 };
 use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use failover::watch_closed_connections;
 pub use keeper::keep_membership;
 pub use presence::{LeaderView, MemberView, Presence};
-pub use propose::{NotHere, ProposeError};
+pub use propose::ProposeError;
+pub use read::ReadError;
 pub use receiver::RaftReceiver;
+pub use runtime::RaftRuntime;
 pub use standing::{Expelled, ask_others, watch_standing};
 pub use watch::RaftWatch;
 
+use self::{
+    lane::{LaneOptions, Lanes},
+    leader::LeaderWatch,
+    snapshot_transfer::Pace,
+};
 use crate::{config, metrics::Metrics, net::Peers};
 
 type QuorateRaft = Raft<TypeConfig, StateMachine>;
@@ -53,7 +72,10 @@ pub struct Cluster {
     peers: Arc<Peers>,
     incoming: IncomingSnapshots,
     pending: Semaphore,
+    leadership: LeaderWatch,
+    lanes: Arc<Lanes>,
     metrics: Arc<Metrics>,
+    stop: CancellationToken,
     /// A peer whose heartbeat is older than this is not there.
     absent_after: Duration,
     /// When a leader was last heard from.
@@ -62,6 +84,24 @@ pub struct Cluster {
     standing: standing::Standing,
     /// Who is behind this node's log, and since when, while it leads.
     behind: Mutex<BTreeMap<NodeId, Timestamp>>,
+}
+
+/// What a node's part in the group is made with.
+pub struct ClusterOptions<'a> {
+    /// This node.
+    pub node: NodeId,
+    /// Raft's times and sizes.
+    pub settings: &'a config::Raft,
+    /// The channels to the other nodes.
+    pub peers: Arc<Peers>,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
+    /// Where Raft's tasks run.
+    pub runtime: &'a RaftRuntime,
+    /// Owns the other tasks.
+    pub tracker: &'a TaskTracker,
+    /// Ends them.
+    pub stop: &'a CancellationToken,
 }
 
 /// Raft could not be started, or it has stopped. The node stops with it.
@@ -74,19 +114,31 @@ impl Cluster {
     ///
     /// # Errors
     /// [`RaftStopped`] if the settings or what is on disk don't allow it.
-    pub async fn start(
-        node: NodeId,
-        settings: &config::Raft,
-        store: Store,
-        peers: Arc<Peers>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Arc<Cluster>, RaftStopped> {
+    pub async fn start(store: Store, options: ClusterOptions<'_>) -> Result<Arc<Cluster>, RaftStopped> {
+        let ClusterOptions { node, settings, peers, metrics, runtime, tracker, stop } = options;
         let stopped = |error: &dyn std::fmt::Display| RaftStopped(error.to_string());
         let raft_config = settings::raft_config(settings).map_err(|error| stopped(&error))?;
-        let network = network::NetworkFactory::new(node, peers.clone(), store.views.clone(), metrics.clone());
+        let network = network::NetworkFactory::new(
+            node,
+            peers.clone(),
+            store.views.clone(),
+            metrics.clone(),
+            Pace::new(settings.snapshot_bytes_per_second),
+        );
         let Store { log, machine, views, incoming } = store;
-        let raft =
-            Raft::new(node, raft_config, network, log, machine).await.map_err(|error| stopped(&error))?;
+        // Raft spawns its tasks where it is made.
+        let made = tracker.spawn_on(Raft::new(node, raft_config, network, log, machine), runtime.handle());
+        let raft = made.await.map_err(|error| stopped(&error))?.map_err(|error| stopped(&error))?;
+        let (leadership, keep) = leader::follow(raft.server_metrics(), stop.clone());
+        tracker.spawn(keep);
+        let lanes = Lanes::new(LaneOptions {
+            node,
+            peers: peers.clone(),
+            views: views.clone(),
+            leader: leadership.clone(),
+            tracker: tracker.clone(),
+            stop: stop.clone(),
+        });
         Ok(Arc::new(Cluster {
             node,
             raft,
@@ -94,6 +146,9 @@ impl Cluster {
             peers,
             incoming,
             pending: Semaphore::new(MAX_PENDING),
+            leadership,
+            lanes,
+            stop: stop.clone(),
             metrics,
             absent_after: Duration::from_millis(settings.election_max_ms),
             heard: Mutex::new(None),
@@ -136,7 +191,7 @@ impl Cluster {
 
     /// The leader that this node knows of.
     pub fn leader(&self) -> Option<NodeId> {
-        self.raft_metrics().now().current_leader
+        self.leadership.borrow().leader
     }
 
     /// The leader, if it is at work: a quorum follows this one, or another has been heard from lately.
@@ -149,8 +204,7 @@ impl Cluster {
             let acknowledged = now.last_quorum_acked.as_ref();
             alone || acknowledged.is_some_and(|at| at.elapsed() < self.absent_after)
         } else {
-            let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-            heard.is_some_and(|at| at.elapsed() < self.absent_after)
+            self.heard_lately()
         };
         at_work.then_some(leader)
     }
@@ -160,9 +214,15 @@ impl Cluster {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
+    /// Whether another leader was heard from lately.
+    fn heard_lately(&self) -> bool {
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.is_some_and(|at| at.elapsed() < self.absent_after)
+    }
+
     /// Whether this node leads.
     pub fn leads(&self) -> bool {
-        self.raft.is_leader()
+        self.leadership.borrow().leader == Some(self.node)
     }
 
     /// Raft's own metrics, now and whenever they change.
@@ -178,19 +238,6 @@ impl Cluster {
     /// The voters of the present membership.
     pub fn voters(&self) -> BTreeSet<NodeId> {
         self.view().membership.voter_ids().collect()
-    }
-
-    /// Confirms with a quorum that this node leads and has applied what was committed.
-    ///
-    /// # Errors
-    /// The reason in words, if it does not lead or no quorum answers within `deadline`.
-    pub async fn confirm_leadership(&self, deadline: Duration) -> Result<(), String> {
-        let confirm = self.raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex);
-        match tokio::time::timeout(deadline, confirm).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("no quorum answered in time".to_owned()),
-        }
     }
 
     /// Hands leadership to `to`, or to the voter that is furthest along. Returns who leads then.

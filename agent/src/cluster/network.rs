@@ -12,9 +12,9 @@ use openraft::{
     raft::{AppendEntriesResponse, TransferLeaderError},
 };
 use quorate_license::NodeId;
-use quorate_proto::node::v1::{Frame, SnapshotChunk, raft_service_client::RaftServiceClient};
+use quorate_proto::node::v1::{Frame, raft_service_client::RaftServiceClient};
 use quorate_raft_store::{
-    Views, codec,
+    Views,
     codec::CodecError,
     disk::SnapshotFile,
     raft_types::{TypeConfig, Vote},
@@ -23,10 +23,11 @@ use quorate_raft_store::{
 use tokio::time::Instant;
 use tonic::{Request, Status, transport::Channel};
 
+use super::snapshot_transfer::{Pace, Sending};
 use crate::{
     api::addressed,
     metrics::Metrics,
-    net::{Peers, Use},
+    net::{Peers, Use, pauses},
 };
 
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
@@ -34,8 +35,6 @@ type AppendResults<'s> = BoxStream<'s, Rpc<wire::AppendResult>>;
 
 /// The largest message that is taken: an append of some large entries.
 pub(super) const MAX_MESSAGE_BYTES: usize = 16 << 20;
-const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
-const RETRY: Duration = Duration::from_millis(200);
 
 /// Makes the clients of one node.
 pub(super) struct NetworkFactory {
@@ -43,16 +42,24 @@ pub(super) struct NetworkFactory {
     peers: Arc<Peers>,
     views: Arc<Views>,
     metrics: Arc<Metrics>,
+    /// How fast snapshots are sent, to all nodes together.
+    pace: Arc<Pace>,
 }
 
 impl NetworkFactory {
-    pub(super) fn new(node: NodeId, peers: Arc<Peers>, views: Arc<Views>, metrics: Arc<Metrics>) -> Self {
-        NetworkFactory { node, peers, views, metrics }
+    pub(super) fn new(
+        node: NodeId,
+        peers: Arc<Peers>,
+        views: Arc<Views>,
+        metrics: Arc<Metrics>,
+        pace: Pace,
+    ) -> Self {
+        NetworkFactory { node, peers, views, metrics, pace: Arc::new(pace) }
     }
 
     fn client(&self, target: NodeId, purpose: Use) -> PeerNetwork {
         let (peers, views, metrics) = (self.peers.clone(), self.views.clone(), self.metrics.clone());
-        PeerNetwork { node: self.node, target, purpose, peers, views, metrics }
+        PeerNetwork { node: self.node, target, purpose, peers, views, metrics, pace: self.pace.clone() }
     }
 }
 
@@ -80,11 +87,23 @@ pub(super) struct PeerNetwork {
     peers: Arc<Peers>,
     views: Arc<Views>,
     metrics: Arc<Metrics>,
+    /// How fast snapshots are sent, to all nodes together.
+    pace: Arc<Pace>,
 }
 
 impl PeerNetwork {
     fn raft_client(&self) -> Rpc<RaftServiceClient<Channel>> {
-        let channel = self.peers.channel(self.target, self.purpose).map_err(|error| unreachable(&error))?;
+        self.client_for(self.purpose)
+    }
+
+    /// openraft asks for votes, and hands over, with the client for appends: those calls must not wait
+    /// behind entries.
+    fn urgent_client(&self) -> Rpc<RaftServiceClient<Channel>> {
+        self.client_for(Use::Heartbeat)
+    }
+
+    fn client_for(&self, purpose: Use) -> Rpc<RaftServiceClient<Channel>> {
+        let channel = self.peers.channel(self.target, purpose).map_err(|error| unreachable(&error))?;
         Ok(RaftServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
@@ -190,13 +209,13 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
 
     async fn vote(&mut self, rpc: wire::VoteAsked, option: RPCOption) -> Rpc<wire::VoteGiven> {
         let request = self.frame(wire::encode_vote(&rpc), option.soft_ttl())?;
-        let frame = self.raft_client()?.vote(request).await.map_err(|status| self.failed(&status))?;
+        let frame = self.urgent_client()?.vote(request).await.map_err(|status| self.failed(&status))?;
         wire::decode_vote_given(&frame.into_inner().record).map_err(|error| network_error(&error))
     }
 
     async fn pre_vote(&mut self, rpc: wire::VoteAsked, option: RPCOption) -> Rpc<wire::VoteGiven> {
         let request = self.frame(wire::encode_vote(&rpc), option.soft_ttl())?;
-        let frame = self.raft_client()?.pre_vote(request).await.map_err(|status| self.failed(&status))?;
+        let frame = self.urgent_client()?.pre_vote(request).await.map_err(|status| self.failed(&status))?;
         wire::decode_vote_given(&frame.into_inner().record).map_err(|error| network_error(&error))
     }
 
@@ -205,24 +224,29 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         vote: Vote,
         snapshot: SnapshotOf<TypeConfig, SnapshotFile>,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
-        option: RPCOption,
+        // Not used: a deadline for the whole would be wrong for a large one at a low rate.
+        _option: RPCOption,
     ) -> Result<wire::SnapshotTaken, StreamingError<TypeConfig>> {
-        let header = wire::SnapshotHeader::new(vote, &snapshot.meta, snapshot.snapshot.bytes());
-        let header = codec::encode(&header).map_err(|error| network_error(&error))?;
-        let chunks =
-            futures::stream::once(
-                async move { SnapshotChunk { header: header.into(), ..Default::default() } },
-            )
-            .chain(snapshot_chunks(snapshot.snapshot));
-        let mut request = self.request(chunks);
-        request.set_timeout(option.soft_ttl());
+        let (name, sent) = (self.target_name(), Instant::now());
+        let sending = Sending::begin(vote, snapshot.snapshot, self.pace.clone(), name.clone());
+        let (chunks, progress) = sending.await.map_err(|error| network_error(&error))?;
+        let request = self.request(chunks);
         let mut client = self.raft_client()?;
-        let sent = Instant::now();
         let answer = tokio::select! {
             closed = cancel => return Err(closed.into()),
-            answer = client.install_snapshot(request) => answer.map_err(|status| self.failed(&status))?,
+            answer = client.install_snapshot(request) => answer,
+            () = progress.stalled() => Err(Status::deadline_exceeded("no chunk of the snapshot was taken in time")),
         };
+        let answer = answer.map_err(|status| {
+            // A node that can't even be reached is told of elsewhere.
+            if progress.begun() {
+                self.metrics.snapshot_send_failures.inc();
+                tracing::warn!(to = name, reason = status.message(), "a snapshot was not taken");
+            }
+            self.failed(&status)
+        })?;
         self.metrics.snapshot_send.observe(sent.elapsed().as_secs_f64());
+        tracing::info!(to = name, milliseconds = sent.elapsed().as_millis(), "a snapshot was sent");
         wire::decode_snapshot_taken(&answer.into_inner().record).map_err(|error| network_error(&error).into())
     }
 
@@ -232,32 +256,11 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         option: RPCOption,
     ) -> Rpc<Result<(), TransferLeaderError<TypeConfig>>> {
         let request = self.frame(wire::encode_hand_over(&req), option.soft_ttl())?;
-        self.raft_client()?.transfer_leader(request).await.map_err(|status| self.failed(&status))?;
+        self.urgent_client()?.transfer_leader(request).await.map_err(|status| self.failed(&status))?;
         Ok(Ok(()))
     }
 
     fn backoff(&self) -> Option<Backoff> {
-        Some(Backoff::new(std::iter::repeat(RETRY)))
+        Some(Backoff::new(pauses()))
     }
-}
-
-/// A snapshot's bytes, read chunk by chunk as they are sent. A read error ends the stream early, and
-/// the receiver refuses what is incomplete.
-fn snapshot_chunks(snapshot: SnapshotFile) -> impl Stream<Item = SnapshotChunk> {
-    futures::stream::unfold((snapshot, 0), |(snapshot, offset)| async move {
-        let read = snapshot.clone();
-        let chunk = tokio::task::spawn_blocking(move || read.read_at(offset, SNAPSHOT_CHUNK_BYTES)).await;
-        match chunk {
-            Ok(Ok(data)) if !data.is_empty() => {
-                let next = offset + data.len() as u64;
-                Some((SnapshotChunk { data: data.into(), ..Default::default() }, (snapshot, next)))
-            }
-            Ok(Ok(_)) => None,
-            Ok(Err(error)) => {
-                tracing::error!(%error, path = %snapshot.path().display(), "a snapshot can't be read");
-                None
-            }
-            Err(_) => None,
-        }
-    })
 }

@@ -1,24 +1,30 @@
 //! Bringing a change to the leader, wherever it is, and its answer back.
 //!
+//! On the leader a change goes to Raft as it comes, without a task in between: Raft merges what
+//! waits into one append, and raft-io syncs once for it. On any other node it goes by the
+//! [lane](super::lane) to the leader.
+//!
 //! A request keeps its id over every repeat, and apply answers a repeated one as the first: so a
 //! lost answer or a new leader in between never applies a change twice.
 
-use std::{error::Error as _, io, time::Duration};
+use std::time::Duration;
 
 use openraft::errors::{ClientWriteError, RaftError};
+use prometheus::IntGauge;
 use quorate_license::{NodeId, NodeRole};
-use quorate_proto::node::v1::{ProposeRequest, cluster_service_client::ClusterServiceClient};
 use quorate_raft_store::{Answer, Command, Proposal, RequestId, codec};
 use tokio::time::Instant;
-use tonic::{Code, Request, Status};
+use tonic::codegen::Bytes;
 
-use super::Cluster;
-use crate::{api::addressed, clock, net::Use};
+use super::{Cluster, lane::Attempt};
+use crate::clock;
 
 /// How long a change may take, leader changes included.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long one attempt at the leader may take.
 const ATTEMPT: Duration = Duration::from_secs(4);
+/// A change is at most so large: what carries several fits into a message between nodes.
+pub(super) const MAX_COMMAND_BYTES: usize = 960 << 10;
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
@@ -49,29 +55,34 @@ pub enum ProposeError {
     /// The change can't be encoded.
     #[error("the change can't be encoded: {0}")]
     Encoding(#[from] codec::CodecError),
+    /// The change is larger than what fits into a message between nodes.
+    #[error("the change has {bytes} bytes, and {MAX_COMMAND_BYTES} are the most")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// The leader will never take the change from this node.
+    #[error("the leader refuses the change: {0}")]
+    Refused(String),
     /// The system gives no random bytes.
     #[error("the system gives no random bytes: {0}")]
     Randomness(String),
 }
 
-/// Why a change that another node brought has no answer here.
-#[derive(Debug)]
-pub enum NotHere {
-    /// This node does not lead, and did nothing; who leads, if it knows.
-    OtherLeader(Option<NodeId>),
-    /// Whether the change was made is not known.
-    Unknown(String),
+/// Counts one in a gauge as long as it lives: callers may go away while they wait.
+struct Counted(IntGauge);
+
+impl Counted {
+    fn in_gauge(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Counted(gauge.clone())
+    }
 }
 
-/// What one attempt gave.
-enum Attempt {
-    Answered(Box<Answer>),
-    /// Try again, at `leader` if it is known. If the change may have been made all the same, `unknown`
-    /// says what happened.
-    Again {
-        leader: Option<NodeId>,
-        unknown: Option<String>,
-    },
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Cluster {
@@ -95,9 +106,8 @@ impl Cluster {
         command: Command,
     ) -> Result<Answer, ProposeError> {
         let _pending = self.pending.acquire().await.map_err(|_| ProposeError::Stopped("it ended".into()))?;
-        self.metrics.proposals_pending.inc();
+        let _counted = Counted::in_gauge(&self.metrics.proposals_pending);
         let result = self.propose_until_answered(request, command).await;
-        self.metrics.proposals_pending.dec();
         if result.is_err() {
             self.metrics.proposals_failed.inc();
         }
@@ -110,45 +120,45 @@ impl Cluster {
         command: Command,
     ) -> Result<Answer, ProposeError> {
         let deadline = Instant::now() + DEADLINE;
+        let record = Bytes::from(codec::encode(&command)?);
+        if record.len() > MAX_COMMAND_BYTES {
+            return Err(ProposeError::TooLarge { bytes: record.len() });
+        }
         let mut pause = PAUSE_MIN;
-        let mut hint = None;
-        let mut round = 0;
+        let (mut hint, mut round) = (None, 0);
         // What the last attempt met that a leader may have taken up.
         let mut unknown = None;
+        // This node took itself for the leader, and no quorum follows it.
+        let mut deposed = false;
         loop {
-            let leader = hint.take().or_else(|| self.live_leader());
-            match leader {
-                Some(leader) if leader == self.node => {
-                    match self.propose_here(request, command.clone()).await? {
-                        Attempt::Answered(answer) => return Ok(*answer),
-                        Attempt::Again { leader, unknown: met } => {
-                            (hint, unknown) = (leader, met.or(unknown))
-                        }
-                    }
+            let leader =
+                hint.take().or_else(|| self.leader_to_ask()).filter(|id| *id != self.node || !deposed);
+            // Nobody is heard from: another Management Server may know who leads, above all if this
+            // node's address has changed and the leader looks for it at the old one.
+            let ask = leader.or_else(|| self.other_server(round));
+            round += usize::from(leader.is_none());
+            deposed = false;
+            let attempt = match ask {
+                Some(node) if node == self.node => {
+                    let attempt = self.propose_here(request, command.clone()).await?;
+                    deposed = matches!(attempt, Attempt::Again { leader: None, unknown: None });
+                    attempt
                 }
-                Some(leader) => match self.propose_at(leader, request, &command).await? {
-                    Attempt::Answered(answer) => {
+                Some(node) => self.lanes.ask(node, request, record.clone(), ATTEMPT).await,
+                None => Attempt::NOT_SENT,
+            };
+            match attempt {
+                Attempt::Answered(answer) => {
+                    if ask != Some(self.node) {
                         self.catch_up(answer.revision.index, deadline).await;
-                        return Ok(*answer);
                     }
-                    Attempt::Again { leader, unknown: met } => (hint, unknown) = (leader, met.or(unknown)),
-                },
-                // Nobody is heard from: another Management Server may know who leads, above all if this
-                // node's address has changed and the leader looks for it at the old one.
-                None => {
-                    if let Some(server) = self.other_server(round) {
-                        match self.propose_at(server, request, &command).await? {
-                            Attempt::Answered(answer) => {
-                                self.catch_up(answer.revision.index, deadline).await;
-                                return Ok(*answer);
-                            }
-                            Attempt::Again { leader, unknown: met } => {
-                                (hint, unknown) =
-                                    (leader.filter(|leader| *leader != self.node), met.or(unknown));
-                            }
-                        }
-                    }
-                    round += 1;
+                    return Ok(*answer);
+                }
+                Attempt::Refused(reason) => return Err(ProposeError::Refused(reason)),
+                Attempt::Again { leader, unknown: met } => {
+                    // Who does not lead does not know it of this node, which would know.
+                    hint = leader.filter(|leader| *leader != self.node && Some(*leader) != ask);
+                    unknown = met.or(unknown);
                 }
             }
             if Instant::now() + pause >= deadline {
@@ -157,9 +167,20 @@ impl Cluster {
                     None => self.no_leader().await,
                 });
             }
-            self.wait_for_leader(pause, hint).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            if hint.is_none() {
+                pause = if self.leader_changes_within(pause).await {
+                    PAUSE_MIN
+                } else {
+                    (pause * 2).min(PAUSE_MAX)
+                };
+            }
         }
+    }
+
+    /// The leader, if it is worth asking: this node, or one that was heard from lately.
+    fn leader_to_ask(&self) -> Option<NodeId> {
+        let leader = self.leadership.borrow().leader?;
+        (leader == self.node || self.heard_lately()).then_some(leader)
     }
 
     /// The other Management Servers, one after the other.
@@ -181,84 +202,38 @@ impl Cluster {
         let _ = tokio::time::timeout_at(deadline, applied.wait_for(|applied| *applied >= index)).await;
     }
 
-    /// Waits a moment, or less if a leader turns up where none was known.
-    async fn wait_for_leader(&self, pause: Duration, hint: Option<NodeId>) {
-        let mut metrics = self.raft_metrics();
-        let known = metrics.now().current_leader;
-        if hint.is_some() && hint != known {
-            return;
+    /// Waits for `pause`, or less if another leader turns up; whether one did.
+    async fn leader_changes_within(&self, pause: Duration) -> bool {
+        let mut leadership = self.leadership.clone();
+        let known = leadership.borrow_and_update().leader;
+        let turned_up = leadership.wait_for(|now| now.leader.is_some() && now.leader != known);
+        match tokio::time::timeout(pause, turned_up).await.map(|turned_up| turned_up.is_ok()) {
+            Ok(true) => true,
+            // Raft has ended: nothing will turn up.
+            Ok(false) => {
+                tokio::time::sleep(pause).await;
+                false
+            }
+            Err(_) => false,
         }
-        let turned_up = metrics.wait_for(|now| now.current_leader.filter(|leader| Some(*leader) != known));
-        let _ = tokio::time::timeout(pause, turned_up).await;
     }
 
     async fn propose_here(&self, request: RequestId, command: Command) -> Result<Attempt, ProposeError> {
-        if !self.leads() {
-            return Ok(Attempt::Again { leader: self.leader(), unknown: None });
-        }
         let proposal = Proposal { request, time: clock::now(), command }.encode()?;
-        match tokio::time::timeout(ATTEMPT, self.raft.client_write(proposal)).await {
-            Ok(Ok(response)) => Ok(Attempt::Answered(Box::new(response.data))),
-            Ok(Err(RaftError::Fatal(fatal))) => Err(ProposeError::Stopped(fatal.to_string())),
+        Ok(match tokio::time::timeout(ATTEMPT, self.raft.client_write(proposal)).await {
+            Ok(Ok(response)) => Attempt::Answered(Box::new(response.data)),
+            Ok(Err(RaftError::Fatal(fatal))) => return Err(ProposeError::Stopped(fatal.to_string())),
+            // Refused before it came into the log.
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
-                // It led when it took the change up; whether its successor has it is not known.
-                let unknown = Some("the leader changed".to_owned());
-                Ok(Attempt::Again { leader: forward.leader_id, unknown })
+                Attempt::Again { leader: forward.leader_id, unknown: None }
             }
-            Ok(Err(RaftError::APIError(error))) => {
-                Ok(Attempt::Again { leader: None, unknown: Some(error.to_string()) })
+            // It was in the log when another node became leader; whether that one has it is not known.
+            Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(forward)))) => {
+                Attempt::Again { leader: forward.leader_id, unknown: Some("the leader changed".to_owned()) }
             }
-            Err(_) => {
-                let unknown = Some("no quorum confirmed it in time".to_owned());
-                Ok(Attempt::Again { leader: None, unknown })
-            }
-        }
-    }
-
-    /// Proposes here, for another node that took this one for the leader. One attempt.
-    ///
-    /// # Errors
-    /// [`NotHere`].
-    pub async fn propose_for(&self, request: RequestId, command: Command) -> Result<Answer, NotHere> {
-        match self.propose_here(request, command).await {
-            Ok(Attempt::Answered(answer)) => Ok(*answer),
-            Ok(Attempt::Again { leader, unknown: None }) => Err(NotHere::OtherLeader(leader)),
-            Ok(Attempt::Again { unknown: Some(reason), .. }) => Err(NotHere::Unknown(reason)),
-            Err(error) => Err(NotHere::Unknown(error.to_string())),
-        }
-    }
-
-    async fn propose_at(
-        &self,
-        leader: NodeId,
-        request: RequestId,
-        command: &Command,
-    ) -> Result<Attempt, ProposeError> {
-        let not_sent = Ok(Attempt::Again { leader: None, unknown: None });
-        let Ok(channel) = self.peers.channel(leader, Use::Service) else { return not_sent };
-        let mut message = Request::new(ProposeRequest {
-            command: codec::encode(command)?.into(),
-            request_id: request.0.to_be_bytes().to_vec().into(),
-        });
-        message.set_timeout(ATTEMPT);
-        addressed(message.metadata_mut(), &self.view().state, self.node, leader);
-        match ClusterServiceClient::new(channel).propose(message).await {
-            Ok(response) => Ok(Attempt::Answered(Box::new(codec::decode(&response.into_inner().answer)?))),
-            Err(status) if status.code() == Code::FailedPrecondition => {
-                let leader = status
-                    .metadata()
-                    .get("quorate-leader")
-                    .and_then(|value| value.to_str().ok())
-                    .and_then(|text| text.parse().ok())
-                    .map(NodeId);
-                Ok(Attempt::Again { leader, unknown: None })
-            }
-            Err(status) if never_connected(&status) => not_sent,
-            Err(status) => {
-                let unknown = Some(format!("the leader, node {leader}: {}", status.message()));
-                Ok(Attempt::Again { leader: None, unknown })
-            }
-        }
+            Ok(Err(RaftError::APIError(error))) => Attempt::unknown(error.to_string()),
+            Err(_) => Attempt::unknown("no quorum confirmed it in time"),
+        })
     }
 
     async fn no_leader(&self) -> ProposeError {
@@ -272,22 +247,4 @@ impl Cluster {
             needed: voters.len() / 2 + 1,
         }
     }
-}
-
-/// Whether a call failed before anything was sent: nobody listens there.
-fn never_connected(status: &Status) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = status.source();
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return matches!(
-                error.kind(),
-                io::ErrorKind::ConnectionRefused
-                    | io::ErrorKind::HostUnreachable
-                    | io::ErrorKind::NetworkUnreachable
-                    | io::ErrorKind::AddrNotAvailable
-            );
-        }
-        cause = error.source();
-    }
-    false
 }

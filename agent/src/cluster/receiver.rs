@@ -12,14 +12,13 @@ use quorate_proto::node::v1::{
     Frame, SnapshotChunk,
     raft_service_server::{RaftService, RaftServiceServer},
 };
-use quorate_raft_store::{codec, codec::CodecError, disk::SnapshotFile, wire};
-use tokio::time::Instant;
+use quorate_raft_store::{codec::CodecError, wire};
 use tonic::{
     Request, Response, Status, Streaming,
     service::{Interceptor, interceptor::InterceptedService},
 };
 
-use super::{Cluster, network::MAX_MESSAGE_BYTES};
+use super::{Cluster, network::MAX_MESSAGE_BYTES, snapshot_transfer::Received};
 use crate::api::{NodeCaller, NodeGate};
 
 /// Serves `RaftService` for one node.
@@ -50,47 +49,14 @@ impl RaftReceiver {
             Err(Status::permission_denied("a Spooler Controller can't take part in elections or replication"))
         }
     }
-
-    /// Takes a snapshot in, chunk by chunk, into a file that is checked before Raft hears of it.
-    async fn receive_snapshot(
-        &self,
-        mut chunks: Streaming<SnapshotChunk>,
-        caller: NodeCaller,
-    ) -> Result<(wire::SnapshotHeader, SnapshotFile), Status> {
-        let first =
-            chunks.message().await?.ok_or_else(|| Status::invalid_argument("the snapshot is empty"))?;
-        let header: wire::SnapshotHeader = codec::decode(&first.header).map_err(bad_message)?;
-        check_sender(caller, wire_node(header.vote()))?;
-        let incoming = self.cluster.incoming.clone();
-        let mut receiver = blocking(move || incoming.receive()).await?;
-        let began = Instant::now();
-        let mut received = 0u64;
-        while let Some(chunk) = chunks.message().await? {
-            received += chunk.data.len() as u64;
-            if received > header.bytes {
-                return Err(Status::invalid_argument("the snapshot is larger than announced"));
-            }
-            receiver = blocking(move || receiver.write(&chunk.data).map(|()| receiver)).await?;
-        }
-        if received != header.bytes {
-            return Err(Status::invalid_argument("the snapshot is incomplete"));
-        }
-        let snapshot = blocking(move || receiver.finish()).await?;
-        self.cluster.metrics.snapshot_receive.observe(began.elapsed().as_secs_f64());
-        if *snapshot.meta() == header.meta() {
-            Ok((header, snapshot))
-        } else {
-            Err(Status::invalid_argument("the snapshot is not the announced one"))
-        }
-    }
 }
 
-fn wire_node(vote: quorate_raft_store::raft_types::Vote) -> quorate_license::NodeId {
+pub(super) fn wire_node(vote: quorate_raft_store::raft_types::Vote) -> quorate_license::NodeId {
     quorate_raft_store::records::VoteRecord::from(vote).node()
 }
 
 /// The certificate must name the node that the message comes from.
-fn check_sender(caller: NodeCaller, claimed: quorate_license::NodeId) -> Result<(), Status> {
+pub(super) fn check_sender(caller: NodeCaller, claimed: quorate_license::NodeId) -> Result<(), Status> {
     if caller.node == claimed {
         Ok(())
     } else {
@@ -101,7 +67,7 @@ fn check_sender(caller: NodeCaller, claimed: quorate_license::NodeId) -> Result<
     }
 }
 
-fn bad_message(error: CodecError) -> Status {
+pub(super) fn bad_message(error: CodecError) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
@@ -112,16 +78,6 @@ fn fatal(error: impl std::fmt::Display) -> Status {
 fn frame(record: Result<Vec<u8>, CodecError>) -> Result<Response<Frame>, Status> {
     let record = record.map_err(|error| Status::internal(error.to_string()))?;
     Ok(Response::new(Frame { record: record.into() }))
-}
-
-async fn blocking<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
-    work: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, Status> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(Status::aborted(error.to_string())),
-        Err(error) => Err(Status::internal(error.to_string())),
-    }
 }
 
 /// Decodes appends as they arrive; the first that is wrong ends the stream.
@@ -181,6 +137,8 @@ impl RaftService for RaftReceiver {
         let caller = self.voter(&request)?;
         let asked = wire::decode_vote(&request.into_inner().record).map_err(bad_message)?;
         check_sender(caller, wire_node(asked.vote))?;
+        // It may have been away for a while, and its leader will want to call it.
+        self.cluster.peers.heard_from(caller.node);
         let given = self.cluster.raft.vote(asked).await.map_err(fatal)?;
         frame(wire::encode_vote_given(&given))
     }
@@ -189,6 +147,8 @@ impl RaftService for RaftReceiver {
         let caller = self.voter(&request)?;
         let asked = wire::decode_vote(&request.into_inner().record).map_err(bad_message)?;
         check_sender(caller, wire_node(asked.vote))?;
+        // It may have been away for a while, and its leader will want to call it.
+        self.cluster.peers.heard_from(caller.node);
         let given = self.cluster.raft.pre_vote(asked).await.map_err(fatal)?;
         frame(wire::encode_vote_given(&given))
     }
@@ -198,9 +158,13 @@ impl RaftService for RaftReceiver {
         request: Request<Streaming<SnapshotChunk>>,
     ) -> Result<Response<Frame>, Status> {
         let caller = self.voter(&request)?;
-        let (header, snapshot) = self.receive_snapshot(request.into_inner(), caller).await?;
-        let snapshot = Snapshot { meta: header.meta(), snapshot };
-        let taken = self.cluster.raft.install_full_snapshot(header.vote(), snapshot).await.map_err(fatal)?;
+        let taken = match self.cluster.receive_snapshot(caller, request.into_inner()).await? {
+            Received::Whole(offer, snapshot) => {
+                let snapshot = Snapshot { meta: offer.meta, snapshot };
+                self.cluster.raft.install_full_snapshot(offer.vote, snapshot).await.map_err(fatal)?
+            }
+            Received::Known => wire::SnapshotTaken { vote: self.cluster.leadership.borrow().vote },
+        };
         frame(wire::encode_snapshot_taken(&taken))
     }
 

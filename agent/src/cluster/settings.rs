@@ -21,7 +21,6 @@ pub(super) fn raft_config(settings: &config::Raft) -> Result<Arc<Config>, Config
         snapshot_policy: SnapshotPolicy::LogsSinceLast(settings.snapshot_after_entries),
         max_in_snapshot_log_to_keep: KEEP_ENTRIES,
         purge_batch_size: 256,
-        install_snapshot_timeout: 60_000,
         // A node that was cut off asks before it raises the term, so its return disturbs nobody.
         enable_pre_vote: Some(true),
         // Without it a leader that lost its quorum can wait for ever.

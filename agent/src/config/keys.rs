@@ -68,7 +68,7 @@ const fn list(section: &'static str, name: &'static str) -> Key {
 }
 
 /// All keys, in the order of the example file.
-pub(super) const KEYS: [Key; 27] = [
+pub(super) const KEYS: [Key; 28] = [
     text("node", "name"),
     text("node", "data_dir"),
     text("listen", "raft"),
@@ -94,6 +94,7 @@ pub(super) const KEYS: [Key; 27] = [
     number("raft", "election_min_ms"),
     number("raft", "election_max_ms"),
     number("raft", "snapshot_after_entries"),
+    number("raft", "snapshot_bytes_per_second"),
     text("log", "format"),
     text("log", "filter"),
 ];

@@ -155,6 +155,8 @@ pub struct Raft {
     pub election_max_ms: u64,
     /// After so many entries a snapshot is taken and the log before it dropped.
     pub snapshot_after_entries: u64,
+    /// How fast snapshots are sent to other nodes, to all of them together; 0: as fast as it goes.
+    pub snapshot_bytes_per_second: u64,
 }
 
 /// How the log is written to standard error.

@@ -101,6 +101,7 @@ pub(super) struct RawRaft {
     pub(super) election_min_ms: Option<u64>,
     pub(super) election_max_ms: Option<u64>,
     pub(super) snapshot_after_entries: Option<u64>,
+    pub(super) snapshot_bytes_per_second: Option<u64>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -246,7 +247,15 @@ impl RawRaft {
                 10_000,
                 1..=10_000_000,
             )?,
+            snapshot_bytes_per_second: given.number(
+                "raft",
+                "snapshot_bytes_per_second",
+                self.snapshot_bytes_per_second,
+                64 << 20,
+                0..=1 << 40,
+            )?,
         };
+        rules::snapshot_rate(given, &raft)?;
         rules::raft_times(given, &raft)?;
         Ok(raft)
     }

@@ -59,6 +59,18 @@ pub(super) fn trust_roots(given: &Given<'_>, texts: Vec<String>) -> Result<Vec<R
     Ok(roots)
 }
 
+/// The slowest rate at which snapshots are sent: at less, a chunk would look like a broken transfer.
+const SLOWEST_SNAPSHOTS: u64 = 64 << 10;
+
+pub(super) fn snapshot_rate(given: &Given<'_>, raft: &Raft) -> Result<(), ConfigError> {
+    let rate = raft.snapshot_bytes_per_second;
+    if rate != 0 && rate < SLOWEST_SNAPSHOTS {
+        let rule = format!("{rate} is less than {SLOWEST_SNAPSHOTS}; 0 sends as fast as it goes");
+        return Err(given.wrong("raft", "snapshot_bytes_per_second", rule));
+    }
+    Ok(())
+}
+
 /// Elections must outlast a few lost heartbeats, and not all begin at once.
 pub(super) fn raft_times(given: &Given<'_>, raft: &Raft) -> Result<(), ConfigError> {
     if raft.election_min_ms < 2 * raft.heartbeat_ms {

@@ -50,6 +50,7 @@ fn the_smallest_file_has_the_documented_defaults() {
     assert_eq!(config.integrity.scope, IntegrityScope::All);
     assert_eq!((config.raft.heartbeat_ms, config.raft.election_min_ms), (300, 1200));
     assert_eq!((config.raft.election_max_ms, config.raft.snapshot_after_entries), (2400, 10_000));
+    assert_eq!(config.raft.snapshot_bytes_per_second, 64 << 20);
     assert_eq!((config.log.format, config.log.filter.as_str()), (LogFormat::Text, "info"));
 }
 
@@ -178,6 +179,17 @@ fn values_of_the_wrong_type_are_refused_by_key_and_place() {
     }
     let refusal = parse(&with("[license]\ntrust_roots = \"k4\""), &[]).unwrap_err();
     assert!(refusal.to_string().contains("a list of texts"), "{refusal}");
+}
+
+#[test]
+fn snapshots_are_sent_as_fast_as_it_goes_or_at_a_rate_that_moves() {
+    let rate = |rate: u64| {
+        let lines = format!("[raft]\nsnapshot_bytes_per_second = {rate}");
+        parse(&with(&lines), &[]).map(|config| config.raft.snapshot_bytes_per_second)
+    };
+    assert_eq!((rate(0).unwrap(), rate(65_536).unwrap()), (0, 65_536));
+    let refusal = rate(1000).unwrap_err().to_string();
+    assert!(refusal.contains("1000 is less than 65536"), "{refusal}");
 }
 
 #[test]

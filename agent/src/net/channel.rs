@@ -1,15 +1,22 @@
 //! gRPC channels over our own TLS.
+//!
+//! A channel connects when it is used, and again after a connection was lost. After a failed attempt
+//! it waits (see [`super::backoff`]); calls fail at once meanwhile.
 
 use std::{io, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use quorate_license::NodeId;
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
+use super::link::{Attempts, Counted, Peer};
 use crate::pki::PeerIdentity;
 
 /// How long TCP and TLS may take together.
@@ -27,6 +34,10 @@ pub struct ChannelOptions<F> {
     pub server_name: ServerName<'static>,
     /// The node that the certificate must have been issued to; none where any node will do.
     pub node: Option<NodeId>,
+    /// What is known of the node; none if it is no member.
+    pub peer: Option<Arc<Peer>>,
+    /// The attempts to connect.
+    pub attempts: Arc<Attempts>,
 }
 
 /// A channel that connects when it is used, and again after a connection is lost.
@@ -37,7 +48,6 @@ where
     let options = Arc::new(options);
     // The authority is never resolved: the connector knows where to go.
     Endpoint::from_static("http://node.quorate.internal")
-        .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
         .keep_alive_while_idle(true)
@@ -45,7 +55,21 @@ where
         .initial_connection_window_size(4 << 20)
         .connect_with_connector_lazy(service_fn(move |_: Uri| {
             let options = options.clone();
-            async move { connect(&options).await.map(TokioIo::new) }
+            async move {
+                options.attempts.may_begin(Instant::now())?;
+                let stream = match timeout(CONNECT_TIMEOUT, connect(&options)).await {
+                    Ok(connected) => connected,
+                    Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time")),
+                };
+                let (stream, result) = match stream {
+                    Ok(stream) => (Some(stream), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
+                options.attempts.ended(Instant::now(), &result, options.peer.as_deref());
+                result?;
+                let stream = stream.ok_or(io::ErrorKind::NotConnected)?;
+                Ok::<_, io::Error>(TokioIo::new(Counted::new(stream, options.peer.clone())))
+            }
         }))
 }
 

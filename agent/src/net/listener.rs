@@ -15,16 +15,19 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
+use quorate_license::NodeId;
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener},
-    sync::Semaphore,
+    runtime::Handle,
+    sync::{Semaphore, mpsc},
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::{link::Counted, peers::Peers};
 use crate::pki::PeerIdentity;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -71,6 +74,16 @@ impl Default for Limits {
     }
 }
 
+/// Told of connections of nodes, by their certificates.
+#[derive(Clone)]
+pub struct Members {
+    /// Counts their bytes.
+    pub peers: Arc<Peers>,
+    /// Told which node's connection was closed, unless this node closed it. A full queue is skipped:
+    /// a node closes all of its connections when it dies.
+    pub closed: mpsc::Sender<NodeId>,
+}
+
 /// A bound listener that waits to be served.
 pub struct Listener {
     name: &'static str,
@@ -78,6 +91,8 @@ pub struct Listener {
     limits: Limits,
     tracker: TaskTracker,
     stop: CancellationToken,
+    runtime: Option<Handle>,
+    members: Option<Members>,
 }
 
 impl Listener {
@@ -89,24 +104,39 @@ impl Listener {
         tracker: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
-        Listener { name, router, limits, tracker: tracker.clone(), stop: stop.clone() }
+        let (tracker, stop) = (tracker.clone(), stop.clone());
+        Listener { name, router, limits, tracker, stop, runtime: None, members: None }
+    }
+
+    /// Its connections are driven by this runtime, and nodes' connections are told of.
+    pub fn for_members(self, runtime: Handle, members: Members) -> Self {
+        Listener { runtime: Some(runtime), members: Some(members), ..self }
+    }
+
+    /// Spawns a task of this listener where it belongs.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        match &self.runtime {
+            Some(runtime) => drop(self.tracker.spawn_on(task, runtime)),
+            None => drop(self.tracker.spawn(task)),
+        }
     }
 
     /// Serves a TCP port, over TLS if a configuration is given.
     pub fn serve_tcp(self, listener: TcpListener, tls: Option<Arc<ServerConfig>>) {
-        let tracker = self.tracker.clone();
-        tracker.spawn(async move {
-            let connections = Arc::new(Semaphore::new(self.limits.connections));
-            let strangers = Arc::new(Semaphore::new(self.limits.strangers));
+        let this = Arc::new(self);
+        this.clone().spawn(async move {
+            let connections = Arc::new(Semaphore::new(this.limits.connections));
+            let strangers = Arc::new(Semaphore::new(this.limits.strangers));
             let acceptor = tls.map(TlsAcceptor::from);
             loop {
-                let Some((stream, permit)) = self.accept(&connections, || listener.accept()).await else {
+                let Some((stream, permit)) = this.accept(&connections, || listener.accept()).await else {
                     break;
                 };
                 let (stream, address): (TcpStream, SocketAddr) = stream;
-                let (router, limits, stop) = (self.router.clone(), self.limits, self.stop.clone());
-                let (acceptor, name, strangers) = (acceptor.clone(), self.name, strangers.clone());
-                self.tracker.spawn(async move {
+                let (router, limits, stop) = (this.router.clone(), this.limits, this.stop.clone());
+                let (acceptor, name, strangers) = (acceptor.clone(), this.name, strangers.clone());
+                let members = this.members.clone();
+                this.spawn(async move {
                     let _permit = permit;
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(listener = name, %address, %error, "connection refused its options");
@@ -133,12 +163,22 @@ impl Listener {
                                 },
                             };
                             let peer = PeerInfo::Tcp { address, identity };
-                            let served = serve_connection(stream, router, peer, limits, stop);
-                            if identity.is_some() {
-                                served.await;
-                            } else {
-                                // A connection that is kept for ever would keep others out.
-                                let _ = timeout(STRANGER_TIMEOUT, served).await;
+                            match (identity, members) {
+                                (Some(identity), Some(Members { peers, closed })) => {
+                                    let stream = Counted::new(stream, Some(peers.peer(identity.node)));
+                                    serve_connection(stream, router, peer, limits, stop.clone()).await;
+                                    if !stop.is_cancelled() {
+                                        let _ = closed.try_send(identity.node);
+                                    }
+                                }
+                                (Some(_), None) => {
+                                    serve_connection(stream, router, peer, limits, stop).await;
+                                }
+                                (None, _) => {
+                                    // A connection that is kept for ever would keep others out.
+                                    let served = serve_connection(stream, router, peer, limits, stop);
+                                    let _ = timeout(STRANGER_TIMEOUT, served).await;
+                                }
                             }
                         }
                         Ok(Err(error)) => {

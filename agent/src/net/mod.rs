@@ -1,11 +1,15 @@
 //! Connections: our own listeners, and channels to other nodes.
 
 mod addresses;
+mod backoff;
 mod channel;
+mod link;
 mod listener;
 mod peers;
 
 pub use addresses::{AddressBook, Announced};
+pub use backoff::pauses;
 pub use channel::{ChannelOptions, tls_channel};
-pub use listener::{Limits, Listener, PeerInfo, bind_unix};
+pub use link::Attempts;
+pub use listener::{Limits, Listener, Members, PeerInfo, bind_unix};
 pub use peers::{Peers, Use};

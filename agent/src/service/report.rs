@@ -21,6 +21,8 @@ use crate::{
 const AFTER_REPORT: Duration = Duration::from_secs(1);
 /// Between two announcements of this node's address.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
+/// Between two looks whether there is something to report.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(15);
 
@@ -86,6 +88,8 @@ pub async fn report_node(
                         _ = builds.changed() => {}
                         _ = applied.changed() => {}
                     }
+                    // Not with every entry: waking up for each costs a busy cluster more than the look.
+                    tokio::time::sleep(LOOK_AGAIN).await;
                 }
             }
         };

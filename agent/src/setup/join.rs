@@ -122,6 +122,8 @@ async fn ask(
             server_name: ServerName::try_from("join.quorate.internal")
                 .map_err(|error| SetupError::Answer(error.to_string()))?,
             node: None,
+            peer: None,
+            attempts: Arc::default(),
         });
         let mut client = ClusterServiceClient::new(channel);
         match tokio::time::timeout(DEADLINE, client.join(request.clone())).await {

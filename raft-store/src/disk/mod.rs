@@ -30,5 +30,5 @@ pub use log_store::{LogReader, LogStore};
 pub use metrics::StoreMetrics;
 pub use open::{IncomingSnapshots, Marker, RecomputedDigest, Store, StoreOptions, recompute_digest};
 pub use snapshot::SnapshotBuilder;
-pub use snapshot_file::{SnapshotError, SnapshotFile, SnapshotReceiver};
+pub use snapshot_file::{FORMAT as SNAPSHOT_FORMAT, SnapshotError, SnapshotFile, SnapshotReceiver};
 pub use state_machine::StateMachine;

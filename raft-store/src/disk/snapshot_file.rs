@@ -29,7 +29,8 @@ use crate::{
 };
 
 const MAGIC: &[u8; 8] = b"QRSTSNAP";
-const FORMAT: u32 = 1;
+/// The format of snapshot files that this build writes and reads.
+pub const FORMAT: u32 = 1;
 /// A frame of rows is closed when it has this many bytes.
 const FRAME_BYTES: usize = 64 << 10;
 /// No frame is larger.

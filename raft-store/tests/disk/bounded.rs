@@ -39,7 +39,7 @@ async fn the_disk_stays_bounded_however_long_a_node_writes() {
         append(&mut store.log, entries.clone()).await;
         apply(&mut store, entries).await;
         let end = start + STEP;
-        if end % SNAPSHOT_AFTER == 0 {
+        if end.is_multiple_of(SNAPSHOT_AFTER) {
             let mut builder = store.machine.try_create_snapshot_builder(true).await.unwrap();
             builder.build_snapshot().await.unwrap();
             store.log.purge(log_id(1, end - KEEP)).await.unwrap();

@@ -4,7 +4,11 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,6 +27,7 @@ use tonic::{
 use tonic_prost::ProstCodec;
 
 use crate::{
+    failover::Client,
     load::{self, Sample},
     ours::CONNECTIONS,
 };
@@ -39,7 +44,11 @@ const READ_KEY: &[u8] = b"license/default";
 pub(crate) struct Etcd {
     leader: SocketAddr,
     follower: SocketAddr,
-    _processes: Vec<Process>,
+    pub(crate) processes: Vec<Process>,
+    clients: Vec<SocketAddr>,
+    hosts: Vec<Ipv4Addr>,
+    members: String,
+    folder: PathBuf,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -106,17 +115,11 @@ impl Etcd {
             .enumerate()
             .map(|(index, host)| Self::node(index, *host, &members.join(","), folder))
             .collect::<Result<Vec<_>>>()?;
-        let clients: Vec<SocketAddr> = hosts.into_iter().map(|host| SocketAddr::from((host, 2379))).collect();
-        let leader = wait::until("etcd to have a leader", PATIENCE, || {
-            for address in &clients {
-                if let Ok(true) = leads(*address) {
-                    return Ok(Seen::Done(*address));
-                }
-            }
-            Ok(Seen::not_yet("none says that it leads"))
-        })?;
-        let follower = clients.into_iter().find(|address| *address != leader).unwrap_or(leader);
-        let etcd = Etcd { leader, follower, _processes: processes };
+        let clients: Vec<SocketAddr> = hosts.iter().map(|host| SocketAddr::from((*host, 2379))).collect();
+        let leader = clients[leader_among(&clients)?];
+        let follower = clients.iter().copied().find(|address| *address != leader).unwrap_or(leader);
+        let (members, folder) = (members.join(","), folder.to_owned());
+        let etcd = Etcd { leader, follower, processes, clients, hosts, members, folder };
         let put = PutRequest { key: READ_KEY.to_vec(), value: vec![b'v'; VALUE_BYTES] };
         let channel = etcd.channels(etcd.leader, 1)?.remove(0);
         runtime()
@@ -158,6 +161,32 @@ impl Etcd {
         )
     }
 
+    /// Which node leads; waits for an election to end.
+    pub(crate) fn leader_now(&self) -> Result<usize> {
+        leader_among(&self.clients)
+    }
+
+    /// Starts a node that has ended.
+    pub(crate) fn start_again(&mut self, node: usize) -> Result<()> {
+        self.processes[node] = Self::node(node, self.hosts[node], &self.members, &self.folder)?;
+        Ok(())
+    }
+
+    /// A client that puts a key of its own at this node, again and again.
+    pub(crate) fn putting(&self, node: usize) -> Result<Client> {
+        let channel = channel(self.clients[node])?;
+        let number = AtomicU64::new(0);
+        Ok(Arc::new(move |deadline| {
+            let key = format!("failover/{node}/{}", number.fetch_add(1, Ordering::Relaxed)).into_bytes();
+            let put = PutRequest { key, value: vec![b'v'; VALUE_BYTES] };
+            let call = call::<_, PutResponse>(channel.clone(), "/etcdserverpb.KV/Put", put);
+            Box::pin(async move {
+                let answered = tokio::time::timeout(deadline, call).await;
+                answered.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time"))).map(|_| ())
+            })
+        }))
+    }
+
     fn node(index: usize, host: Ipv4Addr, members: &str, folder: &Path) -> Result<Process> {
         let (peer, client) = (format!("http://{host}:2380"), format!("http://{host}:2379"));
         let arguments = [
@@ -186,6 +215,14 @@ impl Etcd {
     fn channels(&self, address: SocketAddr, clients: usize) -> Result<Vec<Channel>> {
         (0..clients.min(CONNECTIONS)).map(|_| channel(address)).collect()
     }
+}
+
+/// Which of these leads; waits for an election to end.
+fn leader_among(clients: &[SocketAddr]) -> Result<usize> {
+    wait::until("etcd to have a leader", PATIENCE, || {
+        let found = clients.iter().position(|address| leads(*address).unwrap_or(false));
+        Ok(found.map_or_else(|| Seen::not_yet("none says that it leads"), Seen::Done))
+    })
 }
 
 fn channel(address: SocketAddr) -> Result<Channel> {

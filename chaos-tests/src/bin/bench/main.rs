@@ -6,9 +6,10 @@
 //! ```
 //!
 //! Both write to the same disk with real syncs, and take turns: what slows the machine down for a while slows
-//! both. The result is a table, and `target/bench.json`.
+//! both. The result is a table, and `target/bench.json`. With `--failover` it measures [`failover`] instead.
 
 mod etcd;
+mod failover;
 mod load;
 mod ours;
 mod report;
@@ -40,6 +41,15 @@ struct Arguments {
     /// How often each measurement is taken; the median counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Measure instead how long changes stand still when the leader is killed, and when it is stopped.
+    #[arg(long)]
+    failover: bool,
+    /// With --failover: how often the leader is killed; the median counts.
+    #[arg(long, default_value_t = 20)]
+    kills: usize,
+    /// With --failover: how often the leader is asked to stop.
+    #[arg(long, default_value_t = 3)]
+    stops: usize,
 }
 
 fn main() -> ExitCode {
@@ -61,7 +71,15 @@ fn run(arguments: &Arguments) -> Result<()> {
         plan.own_group = true;
     })?;
     report::progress("Starting three etcd nodes");
-    let etcd = Etcd::start(&stage.plan.network, &stage.folder.path().join("etcd"))?;
+    let mut etcd = Etcd::start(&stage.plan.network, &stage.folder.path().join("etcd"))?;
+    let profile = binaries::profile_folder()?;
+    let folder = profile.parent().unwrap_or(&profile).to_owned();
+    if arguments.failover {
+        let both = failover::measure(&mut stage, &mut etcd, arguments.kills, arguments.stops)?;
+        stage.cluster.stop()?;
+        report::print_failover(&both);
+        return report::write_failover(&folder.join("bench-failover.json"), &both);
+    }
     let duration = Duration::from_secs(arguments.seconds);
 
     let mut changes = Vec::new();
@@ -89,8 +107,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     stage.cluster.stop()?;
     let report = Report { seconds: arguments.seconds, rounds: arguments.rounds, changes, reads };
     report.print();
-    let profile = binaries::profile_folder()?;
-    report.write(&profile.parent().unwrap_or(&profile).join("bench.json"))
+    report.write(&folder.join("bench.json"))
 }
 
 /// Takes turns, and keeps the run with the median rate of each.

@@ -13,7 +13,10 @@ use quorate_chaos_tests::{Failure, Result, files};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::load::Sample;
+use crate::{
+    failover::{Failover, Stopped},
+    load::Sample,
+};
 
 /// The same measurement on both.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -95,6 +98,39 @@ impl Report {
         println!("For programs: {}", path.display());
         Ok(())
     }
+}
+
+/// Prints how long changes stood still, ours and etcd's.
+pub(crate) fn print_failover([ours, etcd]: &[Failover; 2]) {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["THE LEADER IS", "", "OURS", "ETCD"]);
+    let mut row = |what: &str, unit: &str, of: &dyn Fn(&Failover) -> String| {
+        table.add_row([what.to_owned(), unit.to_owned(), of(ours), of(etcd)]);
+    };
+    row("killed", "shortest, ms", &|side| at(&side.killed_ms, 0.0));
+    row("", "median, ms", &|side| at(&side.killed_ms, 0.5));
+    row("", "longest, ms", &|side| at(&side.killed_ms, 1.0));
+    let most =
+        |side: &Failover, of: &dyn Fn(&Stopped) -> f64| side.stopped.iter().map(of).fold(0.0, f64::max);
+    row("stopped", "longest gap, ms", &|side| format!("{:.0}", most(side, &|one| one.longest_gap_ms)));
+    let sum = |side: &Failover, of: &dyn Fn(&Stopped) -> usize| side.stopped.iter().map(of).sum::<usize>();
+    row("", "changes", &|side| sum(side, &|one| one.changes).to_string());
+    row("", "of these failed", &|side| sum(side, &|one| one.failed).to_string());
+    println!("\nUntil changes go on, seen by a client of a survivor ({} kills)", ours.killed_ms.len());
+    println!("{table}");
+}
+
+fn at(sorted: &[f64], quantile: f64) -> String {
+    let index = (sorted.len().saturating_sub(1) as f64 * quantile).round() as usize;
+    sorted.get(index).map_or_else(|| "-".to_owned(), |value| format!("{value:.0}"))
+}
+
+/// Writes the same as JSON.
+pub(crate) fn write_failover(path: &Path, [ours, etcd]: &[Failover; 2]) -> Result<()> {
+    files::write_atomically(path, &format!("{:#}\n", json!({ "ours": ours, "etcd": etcd })))?;
+    println!("For programs: {}", path.display());
+    Ok(())
 }
 
 fn table(clients: &str, pairs: &[Pair]) -> Table {

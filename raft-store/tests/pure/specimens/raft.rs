@@ -11,7 +11,7 @@ use quorate_raft_store::{
         EncodedProposal, Entry, EntryPayload, Membership, SnapshotMeta, StoredMembership, Vote, log_id,
     },
     records::{EntryRecord, LogIdRecord, SnapshotMetaRecord, StoredMembershipRecord, VoteRecord},
-    wire::{self, Append, HandOver, SnapshotHeader, SnapshotTaken, VoteAsked, VoteGiven},
+    wire::{self, Append, HandOver, SnapshotHeader, SnapshotOffer, SnapshotTaken, VoteAsked, VoteGiven},
 };
 
 use super::{Reread, Specimen, specimen};
@@ -129,6 +129,8 @@ pub(super) fn messages() -> Vec<Specimen> {
         let header: SnapshotHeader = codec::decode(bytes)?;
         codec::encode(&SnapshotHeader::new(header.vote(), &header.meta(), header.bytes))
     };
+    let offer = SnapshotOffer { vote, meta: snapshot_meta(), format: 1, bytes: 1 << 20, checksum: [7; 32] };
+    let offer_again: Reread = |bytes| wire::encode_snapshot_offer(&wire::decode_snapshot_offer(bytes)?);
     let conflict = Err(StreamAppendError::Conflict(log_id(2, 69_999)));
     let higher = Err(StreamAppendError::HigherVote(Vote::new(9, sample::node_id(3))));
     [
@@ -143,6 +145,7 @@ pub(super) fn messages() -> Vec<Specimen> {
         ("hand_over", wire::encode_hand_over(&hand_over), hand_over_again),
         ("snapshot_taken", wire::encode_snapshot_taken(&taken), taken_again),
         ("snapshot", codec::encode(&SnapshotHeader::new(vote, &snapshot_meta(), 1 << 20)), header_again),
+        ("snapshot_offer", wire::encode_snapshot_offer(&offer), offer_again),
     ]
     .into_iter()
     .map(|(name, bytes, reread)| Specimen { name: format!("wire/{name}"), bytes: bytes.unwrap(), reread })

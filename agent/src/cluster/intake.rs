@@ -1,0 +1,228 @@
+//! The leader's end of the stream that carries another node's changes.
+//!
+//! One message is one call to Raft, so its changes share a sync and a message to every follower. The
+//! next message is taken up while earlier ones are still on their way; answers go back together as
+//! they are there. All of it is driven by the stream itself: there is no task in between.
+
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt, stream, stream::BoxStream};
+use openraft::{errors::ClientWriteError, raft::WriteResult};
+use quorate_license::{NodeId, NodeRole};
+use quorate_proto::node::v1::{
+    AnswerBatch, AskAgain, Proposal as ProposalMessage, ProposalAnswer, ProposeBatch, proposal_answer,
+};
+use quorate_raft_store::{
+    Answer, Command, Proposal, RequestId, codec,
+    raft_types::{EncodedProposal, TypeConfig},
+};
+use tonic::{Status, codegen::Bytes};
+
+use super::{
+    Cluster,
+    chunks::{Bounds, chunks},
+    lane::Attempt,
+    propose::MAX_COMMAND_BYTES,
+};
+use crate::{api::NodeCaller, clock};
+
+/// Messages of one stream that may be on their way through Raft at once; the next is read afterwards.
+const BATCHES_UNDER_WAY: usize = 64;
+/// Answers in one message.
+const ANSWERS: Bounds = Bounds { items: 512, bytes: 256 << 10 };
+/// What a Spooler Controller may say of itself.
+const MAX_REPORT_BYTES: usize = 4 << 10;
+
+impl Cluster {
+    /// Takes up another node's changes and gives their answers, until the stream ends or this node
+    /// stops. What was taken up by then is answered.
+    pub fn take_proposals<S>(
+        self: Arc<Self>,
+        caller: NodeCaller,
+        batches: S,
+    ) -> BoxStream<'static, Result<AnswerBatch, Status>>
+    where
+        S: Stream<Item = Result<ProposeBatch, Status>> + Send + 'static,
+    {
+        let stop = self.stop.clone();
+        let answers = batches
+            .take_while(|batch| std::future::ready(batch.is_ok()))
+            .filter_map(|batch| std::future::ready(batch.ok()))
+            .take_until(stop.cancelled_owned())
+            .then(move |batch| {
+                let cluster = self.clone();
+                async move { cluster.take_batch(caller, batch).await }
+            })
+            .flatten_unordered(BATCHES_UNDER_WAY);
+        chunks(answers.boxed(), ANSWERS, answer_bytes).map(|answers| Ok(AnswerBatch { answers })).boxed()
+    }
+
+    /// Proposes one message's changes at once; their answers come in the order of the log.
+    async fn take_batch(
+        &self,
+        caller: NodeCaller,
+        batch: ProposeBatch,
+    ) -> BoxStream<'static, ProposalAnswer> {
+        if !self.leads() {
+            let leader = self.leader();
+            let ask_again = move |proposal: ProposalMessage| {
+                message(proposal.number, Attempt::Again { leader, unknown: None })
+            };
+            return stream::iter(batch.proposals).map(ask_again).boxed();
+        }
+        let (mut refused, mut numbers, mut proposals) = (Vec::new(), Vec::new(), Vec::new());
+        for ProposalMessage { number, request_id, command } in batch.proposals {
+            match permitted(caller, &request_id, &command) {
+                Ok(proposal) => {
+                    numbers.push(number);
+                    proposals.push(proposal);
+                }
+                Err(reason) => refused.push(message(number, Attempt::Refused(reason))),
+            }
+        }
+        let refused = stream::iter(refused);
+        if proposals.is_empty() {
+            return refused.boxed();
+        }
+        match self.raft.client_write_many(proposals).await {
+            Ok(results) => {
+                let answers = stream::iter(numbers).zip(results).map(|(number, result)| {
+                    let attempt = match result {
+                        Ok(result) => written(result),
+                        Err(fatal) => Attempt::unknown(fatal.to_string()),
+                    };
+                    message(number, attempt)
+                });
+                refused.chain(answers).boxed()
+            }
+            Err(fatal) => {
+                let reason = fatal.to_string();
+                let answers = stream::iter(numbers)
+                    .map(move |number| message(number, Attempt::unknown(reason.clone())));
+                refused.chain(answers).boxed()
+            }
+        }
+    }
+}
+
+/// Whether `caller` may propose this; the proposal with this leader's time if so, otherwise why not.
+fn permitted(caller: NodeCaller, request_id: &[u8], record: &Bytes) -> Result<EncodedProposal, String> {
+    if record.len() > MAX_COMMAND_BYTES {
+        return Err(format!("a change of {} bytes; {MAX_COMMAND_BYTES} are taken", record.len()));
+    }
+    let command: Command = codec::decode(record).map_err(|error| error.to_string())?;
+    let id = <[u8; 16]>::try_from(request_id).map_err(|_| "the request id is not 16 bytes long")?;
+    // A Spooler Controller speaks for itself alone.
+    if caller.role != NodeRole::Management {
+        match &command {
+            report if report.reports() == Some(caller.node) && record.len() <= MAX_REPORT_BYTES => {}
+            other => return Err(format!("a Spooler Controller can't propose {}", other.name())),
+        }
+    }
+    let request = RequestId(u128::from_be_bytes(id));
+    Proposal { request, time: clock::now(), command }.encode().map_err(|error| error.to_string())
+}
+
+/// What Raft says of one change.
+fn written(result: WriteResult<TypeConfig>) -> Attempt {
+    match result {
+        Ok(written) => Attempt::Answered(Box::new(written.response)),
+        // Refused before it came into the log.
+        Err(ClientWriteError::ForwardToLeader(forward)) => {
+            Attempt::Again { leader: forward.leader_id, unknown: None }
+        }
+        // It was in the log when another node became leader; whether that one has it is not known.
+        Err(ClientWriteError::LogEntryDiscarded(forward)) => {
+            Attempt::Again { leader: forward.leader_id, unknown: Some("the leader changed".to_owned()) }
+        }
+        Err(error) => Attempt::unknown(error.to_string()),
+    }
+}
+
+fn message(number: u64, attempt: Attempt) -> ProposalAnswer {
+    let again = |leader: Option<NodeId>, unknown: Option<String>| {
+        let leader = leader.map_or(0, |leader| leader.0);
+        proposal_answer::Result::Again(AskAgain { leader, unknown: unknown.unwrap_or_default() })
+    };
+    let result = match attempt {
+        Attempt::Answered(answer) => match codec::encode::<Answer>(&answer) {
+            Ok(record) => proposal_answer::Result::Answer(record.into()),
+            Err(error) => again(None, Some(error.to_string())),
+        },
+        Attempt::Again { leader, unknown } => again(leader, unknown),
+        Attempt::Refused(reason) => proposal_answer::Result::Refused(reason),
+    };
+    ProposalAnswer { number, result: Some(result) }
+}
+
+fn answer_bytes(answer: &ProposalAnswer) -> usize {
+    let result = match &answer.result {
+        Some(proposal_answer::Result::Answer(record)) => record.len(),
+        Some(proposal_answer::Result::Again(again)) => again.unknown.len(),
+        Some(proposal_answer::Result::Refused(reason)) => reason.len(),
+        None => 0,
+    };
+    result + 24
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_license::{ComputerId, ComputerIdSource, MachineId, Timestamp};
+    use quorate_raft_store::{
+        command::{ReportNode, Tick},
+        state::{Addresses, HostReport},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_spooler_controller_proposes_nothing_but_its_own_small_report() {
+        let may = |role, command: &Command| {
+            let record = Bytes::from(codec::encode(command).unwrap());
+            permitted(NodeCaller { node: NodeId(4), role }, &[1; 16], &record).map(|_| ())
+        };
+        let report = |node, agent_version: String| {
+            let machine_id = MachineId::parse(&"07".repeat(16)).unwrap();
+            Command::ReportNode(ReportNode {
+                node: NodeId(node),
+                computer_id: ComputerId::derive(&machine_id, ComputerIdSource::Host),
+                build: None,
+                agent_version,
+                feature_level: 1,
+                addresses: Addresses { raft: "a:1".to_owned(), http: "a:2".to_owned() },
+                host: HostReport {
+                    os: String::new(),
+                    kernel: String::new(),
+                    booted_at: Timestamp::from_unix_ms(0),
+                    hardware: None,
+                },
+                start_counter: 1,
+            })
+        };
+        let (spooler, management) = (NodeRole::Spooler, NodeRole::Management);
+        may(spooler, &report(4, String::new())).unwrap();
+        may(management, &report(5, "x".repeat(MAX_REPORT_BYTES))).unwrap();
+        may(management, &Command::Tick(Tick {})).unwrap();
+        for (command, what) in [
+            (report(5, String::new()), "ReportNode"),
+            (report(4, "x".repeat(MAX_REPORT_BYTES)), "ReportNode"),
+            (Command::Tick(Tick {}), "Tick"),
+        ] {
+            assert_eq!(
+                may(spooler, &command).unwrap_err(),
+                format!("a Spooler Controller can't propose {what}")
+            );
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_read_never_reaches_the_log() {
+        let caller = NodeCaller { node: NodeId(1), role: NodeRole::Management };
+        let tick = Bytes::from(codec::encode(&Command::Tick(Tick {})).unwrap());
+        permitted(caller, &[1; 16], &tick).unwrap();
+        assert!(permitted(caller, &[1; 15], &tick).unwrap_err().contains("16 bytes"));
+        permitted(caller, &[1; 16], &Bytes::from_static(b"\x01\xff\xff")).unwrap_err();
+        let large = Bytes::from(vec![1; MAX_COMMAND_BYTES + 1]);
+        assert!(permitted(caller, &[1; 16], &large).unwrap_err().contains("are taken"));
+    }
+}

@@ -1,0 +1,187 @@
+//! What one node has is no trouble of the others: a follower that hangs, one that can't be reached, a leader that
+//! dies and one that stops. Changes go on meanwhile.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use quorate_chaos_tests::{
+    Cluster, Stage,
+    changes::Changes,
+    wait::{self, PATIENCE, Seen},
+};
+
+const MEMORY: &str = "process_resident_memory_bytes";
+const LEADER_CHANGES: &str = "quorate_server_leader_changes_seen_total";
+const APPLIED: &str = "quorate_server_proposals_applied_total";
+
+/// What a leader may need more while a follower takes nothing: what waits for it is bounded.
+const MOST_MEMORY: f64 = 96.0 * 1024.0 * 1024.0;
+
+/// A follower that hangs for longer than connections and elections wait.
+const AWAY: Duration = Duration::from_secs(12);
+
+/// Three Management Servers. One test at a time: they measure gaps.
+fn three() -> (Stage, MutexGuard<'static, ()>) {
+    static ONE: Mutex<()> = Mutex::new(());
+    let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    (Stage::start(|plan| plan.spoolers = 0).unwrap(), alone)
+}
+
+/// Lets time pass while clients work; there is no condition to wait for.
+fn pass(time: Duration) {
+    std::thread::sleep(time);
+}
+
+fn applied_alike(cluster: &Cluster) {
+    wait::until("all nodes to have applied the same", PATIENCE, || {
+        let all: Vec<f64> = cluster.nodes.iter().map(|node| node.metric(APPLIED).unwrap_or(-1.0)).collect();
+        Ok(Seen::when(all.iter().all(|index| *index == all[0] && *index > 0.0), || format!("{all:?}")))
+    })
+    .unwrap();
+}
+
+/// The leader, a follower that stays, and one that goes away.
+fn roles(cluster: &Cluster) -> [usize; 3] {
+    let leader = cluster.leader().unwrap();
+    [leader, (leader + 1) % 3, (leader + 2) % 3]
+}
+
+#[test]
+fn a_follower_that_hangs_costs_the_others_nothing_and_catches_up() {
+    let (mut stage, _alone) = three();
+    let cluster = &mut stage.cluster;
+    let [leader, other, away] = roles(cluster);
+    let changes_before = cluster.nodes[leader].metric(LEADER_CHANGES).unwrap();
+    let memory_before = cluster.nodes[leader].metric(MEMORY).unwrap();
+    let changes = Changes::start([&cluster.nodes[leader], &cluster.nodes[other]]);
+    cluster.nodes[away].pause().unwrap();
+    pass(AWAY);
+    let memory = cluster.nodes[leader].metric(MEMORY).unwrap() - memory_before;
+    cluster.nodes[away].resume().unwrap();
+    let made = changes.finish().unwrap();
+    assert!(made.failed.is_empty(), "{:?}", made.failed);
+    assert!(made.acknowledged.len() > 200, "{}", made.acknowledged.len());
+    assert!(made.longest_gap() < Duration::from_secs(2), "{:?}", made.longest_gap());
+    assert!(memory < MOST_MEMORY, "the leader grew by {memory} bytes");
+    applied_alike(cluster);
+    assert_eq!(cluster.leader().unwrap(), leader);
+    assert_eq!(cluster.nodes[leader].metric(LEADER_CHANGES).unwrap(), changes_before);
+}
+
+#[test]
+fn a_follower_at_an_address_that_does_not_answer_costs_the_others_nothing_and_catches_up() {
+    let (mut stage, _alone) = three();
+    let [leader, other, away] = roles(&stage.cluster);
+    // Connections are taken by the system, and nobody answers on them.
+    let silent = TcpListener::bind(SocketAddr::from((stage.plan.network.host(90), 7400))).unwrap();
+    let cluster = &mut stage.cluster;
+    cluster.nodes[away].stop().unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    cluster.nodes[away].set("advertise", "raft", address);
+    cluster.nodes[away].write_config().unwrap();
+    let changes = Changes::start([&cluster.nodes[leader], &cluster.nodes[other]]);
+    cluster.nodes[away].serve().unwrap();
+    pass(AWAY);
+    let made = changes.finish().unwrap();
+    assert!(made.failed.is_empty(), "{:?}", made.failed);
+    assert!(made.longest_gap() < Duration::from_secs(2), "{:?}", made.longest_gap());
+    let behind = cluster.nodes[away].metric(APPLIED).unwrap();
+    assert!(behind < cluster.nodes[leader].metric(APPLIED).unwrap(), "it was reached: {behind}");
+    assert_eq!(cluster.leader().unwrap(), leader, "who can't be reached disturbs nobody");
+
+    // Back at its own address, which it tells the leader by itself.
+    cluster.nodes[away].stop().unwrap();
+    let own = cluster.nodes[away].raft.to_string();
+    cluster.nodes[away].set("advertise", "raft", own);
+    cluster.nodes[away].write_config().unwrap();
+    cluster.nodes[away].serve().unwrap();
+    applied_alike(cluster);
+}
+
+#[test]
+fn a_killed_leader_is_replaced_long_before_an_election_timeout_and_no_change_fails() {
+    let (mut stage, _alone) = three();
+    let cluster = &mut stage.cluster;
+    let mut gaps = Vec::new();
+    for _ in 0..5 {
+        let [leader, one, two] = roles(cluster);
+        let changes = Changes::start([&cluster.nodes[one], &cluster.nodes[two]]);
+        pass(Duration::from_millis(500));
+        let killed = Instant::now();
+        cluster.nodes[leader].kill().unwrap();
+        pass(Duration::from_secs(2));
+        let made = changes.finish().unwrap();
+        assert!(made.failed.is_empty(), "{:?}", made.failed);
+        assert!(made.acknowledged.iter().any(|at| *at > killed), "no change after the kill");
+        gaps.push(made.longest_gap());
+        cluster.nodes[leader].serve().unwrap();
+        cluster.wait_for_members(3).unwrap();
+    }
+    gaps.sort();
+    // The shortest election timeout is 1.2 s, and begins when the lease of 2.4 s is over.
+    assert!(gaps[2] < Duration::from_secs(1), "{gaps:?}");
+}
+
+#[test]
+fn a_leader_that_stops_under_load_lets_no_change_fail() {
+    let (mut stage, _alone) = three();
+    let cluster = &mut stage.cluster;
+    for _ in 0..3 {
+        let [leader, one, two] = roles(cluster);
+        let changes = Changes::start([&cluster.nodes[one], &cluster.nodes[two]]);
+        pass(Duration::from_millis(500));
+        cluster.nodes[leader].stop().unwrap();
+        pass(Duration::from_millis(500));
+        let made = changes.finish().unwrap();
+        assert!(made.failed.is_empty(), "{:?}", made.failed);
+        assert!(made.longest_gap() < Duration::from_secs(1), "{:?}", made.longest_gap());
+        cluster.nodes[leader].serve().unwrap();
+        cluster.wait_for_members(3).unwrap();
+    }
+}
+
+#[test]
+fn a_follower_far_behind_gets_a_snapshot_at_the_bounded_rate_and_nobody_is_disturbed() {
+    const RATE: i64 = 128 * 1024;
+    let (mut stage, _alone) = three();
+    let cluster = &mut stage.cluster;
+    cluster.stop().unwrap();
+    for node in &mut cluster.nodes {
+        node.set("raft", "snapshot_after_entries", 1000);
+        node.set("raft", "snapshot_bytes_per_second", RATE);
+        node.write_config().unwrap();
+        node.serve().unwrap();
+    }
+    cluster.wait_for_members(3).unwrap();
+    let [leader, other, away] = roles(cluster);
+    cluster.nodes[away].stop().unwrap();
+    let behind = cluster.nodes[leader].metric(APPLIED).unwrap();
+    let nodes = [&cluster.nodes[leader], &cluster.nodes[other]];
+    let changes = Changes::start(nodes.into_iter().cycle().take(24));
+    // More than what is kept behind a snapshot.
+    wait::until("enough changes", PATIENCE, || {
+        let applied = cluster.nodes[leader].metric(APPLIED)?;
+        Ok(Seen::when(applied > behind + 5000.0, || format!("{applied}")))
+    })
+    .unwrap();
+    let made = changes.finish().unwrap();
+    assert!(made.failed.is_empty(), "{:?}", made.failed);
+    let changes_before = cluster.nodes[leader].metric(LEADER_CHANGES).unwrap();
+    cluster.nodes[away].serve().unwrap();
+    applied_alike(cluster);
+    let of = |node: usize, metric: &str| {
+        cluster.nodes[node].metric(&format!("quorate_network_snapshot_{metric}")).unwrap()
+    };
+    assert!(of(leader, "send_total_duration_seconds_count") >= 1.0);
+    assert!(of(away, "receive_total_duration_seconds_count") >= 1.0);
+    assert_eq!(of(leader, "send_failures_total"), 0.0);
+    // 5000 rows of over 100 bytes, and as many remembered answers.
+    let took = of(leader, "send_total_duration_seconds_sum");
+    assert!(took > 3.0, "{took} s for a snapshot of 500 KB or more at {RATE} bytes a second");
+    assert_eq!(cluster.nodes[leader].metric(LEADER_CHANGES).unwrap(), changes_before);
+}
