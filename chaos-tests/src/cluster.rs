@@ -18,6 +18,9 @@ use crate::{
     wait::{self, PATIENCE, Seen},
 };
 
+/// The addresses of so many nodes are in one network.
+pub const NODES_PER_NETWORK: usize = 200;
+
 /// What a cluster is made of.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -113,7 +116,8 @@ impl Plan {
             (Role::Spooler, index - self.management + 1)
         };
         let name = format!("{}-{number}", role.as_str());
-        let host = self.first_host.saturating_add(u8::try_from(index).unwrap_or(u8::MAX));
+        // A plan for more nodes than a network has addresses takes another network for the next ones.
+        let host = self.first_host.saturating_add(u8::try_from(index % NODES_PER_NETWORK).unwrap_or(u8::MAX));
         let mut node = Node::prepare(NodePlan {
             folder: self.folder.join(&name),
             name,

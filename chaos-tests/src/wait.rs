@@ -36,6 +36,14 @@ impl Seen<()> {
     }
 }
 
+/// Lets time pass in which something is measured; less if the user interrupts.
+pub fn pass(time: Duration) {
+    let started = Instant::now();
+    while started.elapsed() < time && !interrupt::requested() {
+        thread::sleep(PAUSE.min(time));
+    }
+}
+
 /// Looks again and again until the condition holds.
 ///
 /// # Errors
