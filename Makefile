@@ -47,7 +47,7 @@ test: ## Run every test: units, storage suite, portal on both databases, real cl
 	@# The crash tests must find deliberate faults: the store is built once more with them, and nothing else.
 	cargo test --workspace --features quorate-raft-store/mutants --test crash $(LOCKED) -- --mutant all
 
-bench: ## Measure changes and reads beside etcd in the same run (ARGS=--failover: a killed and a stopped leader)
+bench: ## Measure changes and reads beside etcd in the same run (ARGS=failover|growth|catch-up|idle)
 	@scripts/setup build bench
 	@# Our own code as for a release; the dependencies are built so anyway, so RocksDB is not built again.
 	@CARGO_PROFILE_DEV_OPT_LEVEL=3 CARGO_PROFILE_DEV_DEBUG_ASSERTIONS=false \

@@ -35,6 +35,8 @@ pub struct Metrics {
     pub leader_changes_seen: IntCounter,
     /// Heartbeats that could not be sent.
     pub heartbeat_send_failures: IntCounter,
+    /// Seconds between two words of the leader, as a follower hears them.
+    pub leader_silence: Histogram,
     /// How often the agent has started on this data directory; set once by [`Metrics::advance`].
     pub server_starts: IntCounter,
     /// Index of the last committed entry: set by [`Metrics::advance`].
@@ -121,6 +123,11 @@ impl Metrics {
             leader_changes_seen: new.int_counter(
                 "quorate_server_leader_changes_seen_total",
                 "How often the leader has changed, as seen by this node.",
+            )?,
+            leader_silence: new.histogram(
+                "quorate_server_leader_silence_seconds",
+                "How long this node heard nothing from the leader, each time that it heard again.",
+                exponential_buckets(0.05, 1.5, 14)?,
             )?,
             heartbeat_send_failures: new.int_counter(
                 "quorate_server_heartbeat_send_failures_total",

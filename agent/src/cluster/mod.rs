@@ -211,7 +211,11 @@ impl Cluster {
 
     /// Notes that a leader was heard from.
     fn hear(&self) {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        let now = Instant::now();
+        let before = self.heard.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+        if let Some(before) = before {
+            self.metrics.leader_silence.observe(now.duration_since(before).as_secs_f64());
+        }
     }
 
     /// Whether another leader was heard from lately.

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Tokens that may be there at once.
-const MAX_TOKENS: usize = 65_536;
+const MAX_TOKENS: usize = 131_072;
 /// A token that can't be used any more is kept for this long, to be listed, in milliseconds.
 const KEEP_MS: i64 = 7 * quorate_license::DAY_MS;
 /// Outdated tokens that one command removes at most.

@@ -40,6 +40,8 @@ pub(crate) struct CatchUp {
     pub(crate) newcomer_disk_bytes: u64,
     /// Changes by one writer meanwhile.
     pub(crate) meanwhile: Sample,
+    /// No follower waited longer than this for a word of the leader, in seconds: the bound of a bucket.
+    pub(crate) longest_silence: f64,
 }
 
 /// Fills a cluster, and lets a learner join.
@@ -61,6 +63,7 @@ pub(crate) fn measure(entries: u64, objects: u64, folder: &Path) -> Result<()> {
     stage.cluster.join(servers)?;
     let pid = stage.cluster.nodes[leader].pid().unwrap_or_default();
     forget_peak(pid)?;
+    let silences = silences(&stage.cluster.nodes[..servers])?;
     let leader_before_kib = usage(pid)?.resident_kib;
     let started = Instant::now();
     stage.cluster.nodes[servers].serve()?;
@@ -87,15 +90,43 @@ pub(crate) fn measure(entries: u64, objects: u64, folder: &Path) -> Result<()> {
         newcomer_peak_kib: usage(newcomer.pid().unwrap_or_default())?.peak_kib,
         newcomer_disk_bytes: disk_bytes(&newcomer.data_dir),
         meanwhile,
+        longest_silence: longest(&silences, &self::silences(&stage.cluster.nodes[..servers])?),
     };
     stage.cluster.stop()?;
     report::print_catch_up(&measured);
     files::write_atomically(&folder.join("bench-catch-up.json"), &format!("{:#}\n", json!(measured)))
 }
 
+/// How often each node heard from the leader after how long, at most: the buckets of all nodes.
+fn silences(nodes: &[Node]) -> Result<Vec<Vec<(f64, f64)>>> {
+    let bucket = |line: &str| {
+        let rest = line.strip_prefix("quorate_server_leader_silence_seconds_bucket{le=\"")?;
+        let (bound, count) = rest.split_once("\"} ")?;
+        Some((bound.parse().ok()?, count.trim().parse().ok()?))
+    };
+    let of_node =
+        |node: &Node| Ok(http::get(node.ops, "/metrics")?.body.lines().filter_map(bucket).collect());
+    nodes.iter().map(of_node).collect()
+}
+
+/// The bound below which everything is that came in between, at every node.
+fn longest(before: &[Vec<(f64, f64)>], after: &[Vec<(f64, f64)>]) -> f64 {
+    let of_node = |(before, after): (&Vec<(f64, f64)>, &Vec<(f64, f64)>)| {
+        let came = |at: usize| after[at].1 - before[at].1;
+        let all = came(after.len().saturating_sub(1));
+        (0..after.len()).find(|at| came(*at) >= all).map_or(0.0, |at| after[at].0)
+    };
+    before
+        .iter()
+        .zip(after)
+        .filter(|(before, after)| before.len() == after.len() && !after.is_empty())
+        .map(of_node)
+        .fold(0.0, f64::max)
+}
+
 /// Index of the last entry that a node has applied.
 fn applied(node: &Node) -> Result<u64> {
-    let metrics = http::get(node.ops, "/metrics")?.text;
+    let metrics = http::get(node.ops, "/metrics")?.body;
     let value = metrics.lines().find_map(|line| line.strip_prefix("quorate_server_proposals_applied_total "));
     value
         .and_then(|value| value.trim().parse::<f64>().ok())

@@ -29,7 +29,7 @@ use tonic_prost::ProstCodec;
 use crate::{
     failover::Client,
     load::{self, Sample},
-    ours::CONNECTIONS,
+    ours::{CONNECTIONS, FILLERS},
 };
 
 const NODES: u8 = 3;
@@ -144,6 +144,19 @@ impl Etcd {
         )
     }
 
+    /// Puts so many keys.
+    pub(crate) fn fill(&self, keys: u64) -> Result<()> {
+        let channels = self.channels(self.leader, CONNECTIONS)?;
+        let channel = |index: usize| channels[index % channels.len()].clone();
+        let for_ever = Duration::from_secs(3600);
+        load::run(FILLERS, for_ever, keys, channel, |channel, number| async move {
+            let key = format!("object/{number:08}").into_bytes();
+            let put = PutRequest { key, value: vec![b'v'; VALUE_BYTES] };
+            call::<_, PutResponse>(channel, "/etcdserverpb.KV/Put", put).await.map(|_| ())
+        })
+        .map(|_| ())
+    }
+
     /// Reads of one key, each answered by a follower alone.
     pub(crate) fn gets(&self, readers: usize, duration: Duration) -> Result<Sample> {
         let channels = self.channels(self.follower, readers)?;
@@ -159,6 +172,12 @@ impl Etcd {
                 if whole { Ok(()) } else { Err(Status::not_found("the key is not there")) }
             },
         )
+    }
+
+    /// Process and data directory of a follower.
+    pub(crate) fn follower_process(&self) -> (u32, PathBuf) {
+        let follower = self.clients.iter().position(|address| *address == self.follower).unwrap_or(0);
+        (self.processes[follower].pid(), self.folder.join(format!("e{follower}")))
     }
 
     /// Which node leads; waits for an election to end.

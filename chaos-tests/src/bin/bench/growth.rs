@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quorate_chaos_tests::{
-    Network, Plan, Result, Stage, cluster::NODES_PER_NETWORK, files, interrupt, wait,
-};
+use quorate_chaos_tests::{Network, Plan, Result, Stage, cluster::NODES_PER_NETWORK, files, interrupt, wait};
 use serde::Serialize;
 use serde_json::json;
 

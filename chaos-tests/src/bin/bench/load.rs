@@ -25,6 +25,8 @@ pub(crate) struct Sample {
     pub(crate) p50_us: u64,
     /// 99 of 100 took at most this long, in microseconds.
     pub(crate) p99_us: u64,
+    /// The longest took this long, in microseconds.
+    pub(crate) longest_us: u64,
     /// How many answers there were.
     pub(crate) answers: u64,
 }
@@ -79,6 +81,7 @@ where
         per_second: times.len() as f64 / seconds,
         p50_us: times.value_at_quantile(0.5),
         p99_us: times.value_at_quantile(0.99),
+        longest_us: times.max(),
         answers: times.len(),
     })
 }

@@ -6,17 +6,22 @@
 //! ```
 //!
 //! Both write to the same disk with real syncs, and take turns: what slows the machine down for a while slows
-//! both. The result is a table, and `target/bench.json`. With `--failover` it measures [`failover`] instead.
+//! both. The result is a table, and `target/bench.json`. Other measurements have names of their own: see
+//! [`Measurement`].
 
+mod catch_up;
 mod etcd;
 mod failover;
+mod growth;
+mod idle;
 mod load;
 mod ours;
 mod report;
+mod usage;
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use quorate_chaos_tests::{Failure, Result, Stage, binaries, interrupt};
 
 use crate::{
@@ -31,25 +36,55 @@ const WRITERS: [usize; 4] = [1, 16, 64, 256];
 /// How many readers at a time.
 const READERS: [usize; 2] = [1, 64];
 
-/// Measure changes and reads beside etcd.
+/// Measure Quorate beside etcd.
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
 struct Arguments {
+    /// What to measure; changes and reads if nothing is named.
+    #[command(subcommand)]
+    measurement: Option<Measurement>,
     /// How long each measurement takes.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, global = true, default_value_t = 3)]
     seconds: u64,
     /// How often each measurement is taken; the median counts.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, global = true, default_value_t = 3)]
     rounds: usize,
-    /// Measure instead how long changes stand still when the leader is killed, and when it is stopped.
-    #[arg(long)]
-    failover: bool,
-    /// With --failover: how often the leader is killed; the median counts.
-    #[arg(long, default_value_t = 20)]
-    kills: usize,
-    /// With --failover: how often the leader is asked to stop.
-    #[arg(long, default_value_t = 3)]
-    stops: usize,
+}
+
+#[derive(Debug, Subcommand)]
+enum Measurement {
+    /// Changes and reads in a second, and how long they take
+    Changes,
+    /// How long changes stand still when the leader is killed, and when it is stopped
+    Failover {
+        /// How often the leader is killed; the median counts.
+        #[arg(long, default_value_t = 20)]
+        kills: usize,
+        /// How often the leader is asked to stop.
+        #[arg(long, default_value_t = 3)]
+        stops: usize,
+    },
+    /// What a change costs with more and more Spooler Controllers
+    Growth {
+        /// How many at most.
+        #[arg(long, default_value_t = 300)]
+        learners: usize,
+    },
+    /// A Spooler Controller joins a cluster with a long history
+    CatchUp {
+        /// Entries that were written before.
+        #[arg(long, default_value_t = 1_000_000)]
+        entries: u64,
+        /// Objects that there are.
+        #[arg(long, default_value_t = 100_000)]
+        objects: u64,
+    },
+    /// Memory, processor and disk of a node that nobody asks anything
+    Idle {
+        /// Objects that there are the second time.
+        #[arg(long, default_value_t = 100_000)]
+        objects: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -65,23 +100,42 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     interrupt::watch()?;
+    let profile = binaries::profile_folder()?;
+    let folder = profile.parent().unwrap_or(&profile);
+    match arguments.measurement.as_ref().unwrap_or(&Measurement::Changes) {
+        Measurement::Changes => changes_and_reads(arguments, folder),
+        Measurement::Failover { kills, stops } => failover(*kills, *stops, folder),
+        Measurement::Growth { learners } => {
+            growth::measure(*learners, Duration::from_secs(arguments.seconds), folder)
+        }
+        Measurement::CatchUp { entries, objects } => catch_up::measure(*entries, *objects, folder),
+        Measurement::Idle { objects } => idle::measure(*objects, folder),
+    }
+}
+
+/// Both clusters, side by side.
+fn start_both() -> Result<(Stage, Etcd)> {
     report::progress("Starting three Management Servers, and activating them");
-    let (mut stage, _) = Stage::activated(|plan| {
+    let (stage, _) = Stage::activated(|plan| {
         plan.spoolers = 0;
         plan.own_group = true;
     })?;
     report::progress("Starting three etcd nodes");
-    let mut etcd = Etcd::start(&stage.plan.network, &stage.folder.path().join("etcd"))?;
-    let profile = binaries::profile_folder()?;
-    let folder = profile.parent().unwrap_or(&profile).to_owned();
-    if arguments.failover {
-        let both = failover::measure(&mut stage, &mut etcd, arguments.kills, arguments.stops)?;
-        stage.cluster.stop()?;
-        report::print_failover(&both);
-        return report::write_failover(&folder.join("bench-failover.json"), &both);
-    }
-    let duration = Duration::from_secs(arguments.seconds);
+    let etcd = Etcd::start(&stage.plan.network, &stage.folder.path().join("etcd"))?;
+    Ok((stage, etcd))
+}
 
+fn failover(kills: usize, stops: usize, folder: &Path) -> Result<()> {
+    let (mut stage, mut etcd) = start_both()?;
+    let both = failover::measure(&mut stage, &mut etcd, kills, stops)?;
+    stage.cluster.stop()?;
+    report::print_failover(&both);
+    report::write_failover(&folder.join("bench-failover.json"), &both)
+}
+
+fn changes_and_reads(arguments: &Arguments, folder: &Path) -> Result<()> {
+    let (mut stage, etcd) = start_both()?;
+    let duration = Duration::from_secs(arguments.seconds);
     let mut changes = Vec::new();
     for writers in WRITERS {
         let leader = stage.cluster.leader()?;

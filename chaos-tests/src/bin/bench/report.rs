@@ -14,7 +14,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
+    catch_up::CatchUp,
     failover::{Failover, Stopped},
+    growth, idle,
     load::Sample,
 };
 
@@ -119,6 +121,80 @@ pub(crate) fn print_failover([ours, etcd]: &[Failover; 2]) {
     row("", "of these failed", &|side| sum(side, &|one| one.failed).to_string());
     println!("\nUntil changes go on, seen by a client of a survivor ({} kills)", ours.killed_ms.len());
     println!("{table}");
+}
+
+/// Prints what a change costs with more and more learners.
+pub(crate) fn print_growth(rows: &[growth::Row]) {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header([
+        "LEARNERS",
+        "1 WRITER: P50",
+        "P99",
+        "64 WRITERS: PER S",
+        "P50",
+        "P99",
+        "LEADER, IDLE: CPU %",
+        "RSS MIB",
+    ]);
+    for row in rows {
+        table.add_row([
+            row.learners.to_string(),
+            row.one.p50_us.to_string(),
+            row.one.p99_us.to_string(),
+            format!("{:.0}", row.many.per_second),
+            row.many.p50_us.to_string(),
+            row.many.p99_us.to_string(),
+            format!("{:.1}", row.leader_idle_cpu_percent),
+            mib(row.leader_resident_kib * 1024),
+        ]);
+    }
+    println!("\nChanges at the leader of three Management Servers, with Spooler Controllers as learners");
+    println!("{table}\nTimes in microseconds. Every node is a process on this machine.");
+}
+
+/// Prints how a newcomer caught up.
+pub(crate) fn print_catch_up(measured: &CatchUp) {
+    let CatchUp { entries, objects, seconds, meanwhile, .. } = measured;
+    println!("\nA Spooler Controller joined a cluster with {entries} entries and {objects} objects");
+    println!("  caught up after           {seconds:.1} s");
+    println!(
+        "  leader's memory           {} MiB before, {} MiB at most meanwhile",
+        mib(measured.leader_before_kib * 1024),
+        mib(measured.leader_peak_kib * 1024)
+    );
+    println!("  newcomer's memory         {} MiB at most", mib(measured.newcomer_peak_kib * 1024));
+    println!("  newcomer's data directory {} MiB", mib(measured.newcomer_disk_bytes));
+    println!(
+        "  changes meanwhile         p50 {} us, p99 {} us, longest {} us",
+        meanwhile.p50_us, meanwhile.p99_us, meanwhile.longest_us
+    );
+    println!("  longest time without a word of the leader, at any follower: {} s", measured.longest_silence);
+}
+
+/// Prints what idle nodes use.
+pub(crate) fn print_idle(rows: &[idle::Row]) {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["OBJECTS", "", "RESIDENT MIB", "OF IT ITS OWN", "CPU %", "DISK MIB"]);
+    for row in rows {
+        for (who, used) in [("ours", &row.ours), ("etcd", &row.etcd)] {
+            table.add_row([
+                row.objects.to_string(),
+                who.to_owned(),
+                mib(used.resident_kib * 1024),
+                mib(used.anonymous_kib * 1024),
+                format!("{:.1}", used.cpu_percent),
+                mib(used.disk_bytes),
+            ]);
+        }
+    }
+    println!("\nA follower that nobody asks anything");
+    println!("{table}");
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }
 
 fn at(sorted: &[f64], quantile: f64) -> String {

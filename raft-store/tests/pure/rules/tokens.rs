@@ -11,7 +11,7 @@ use crate::{replica::Replica, sample};
 
 /// How long a token is kept after its end, to be listed.
 const KEPT_MS: i64 = 7 * DAY_MS;
-const MOST_TOKENS: u64 = 65_536;
+const MOST_TOKENS: u64 = 131_072;
 
 fn create(id: u64, expires_at: Timestamp) -> Command {
     let token = sample::join_token(TokenId(id), NodeRole::Spooler);
