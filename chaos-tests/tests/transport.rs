@@ -159,29 +159,34 @@ fn a_follower_far_behind_gets_a_snapshot_at_the_bounded_rate_and_nobody_is_distu
     }
     cluster.wait_for_members(3).unwrap();
     let [leader, other, away] = roles(cluster);
-    cluster.nodes[away].stop().unwrap();
-    let behind = cluster.nodes[leader].metric(APPLIED).unwrap();
-    let nodes = [&cluster.nodes[leader], &cluster.nodes[other]];
-    let changes = Changes::start(nodes.into_iter().cycle().take(24));
-    // More than what is kept behind a snapshot.
-    wait::until("enough changes", PATIENCE, || {
-        let applied = cluster.nodes[leader].metric(APPLIED)?;
-        Ok(Seen::when(applied > behind + 5000.0, || format!("{applied}")))
-    })
-    .unwrap();
-    let made = changes.finish().unwrap();
-    assert!(made.failed.is_empty(), "{:?}", made.failed);
     let changes_before = cluster.nodes[leader].metric(LEADER_CHANGES).unwrap();
-    cluster.nodes[away].serve().unwrap();
-    applied_alike(cluster);
-    let of = |node: usize, metric: &str| {
+    let of = |cluster: &Cluster, node: usize, metric: &str| {
         cluster.nodes[node].metric(&format!("quorate_network_snapshot_{metric}")).unwrap()
     };
-    assert!(of(leader, "send_total_duration_seconds_count") >= 1.0);
-    assert!(of(away, "receive_total_duration_seconds_count") >= 1.0);
-    assert_eq!(of(leader, "send_failures_total"), 0.0);
+    // When the leader drops its log behind a snapshot is its own affair: some rounds may be needed.
+    for _ in 0..5 {
+        cluster.nodes[away].stop().unwrap();
+        let behind = cluster.nodes[leader].metric(APPLIED).unwrap();
+        let nodes = [&cluster.nodes[leader], &cluster.nodes[other]];
+        let changes = Changes::start(nodes.into_iter().cycle().take(24));
+        wait::until("enough changes", PATIENCE, || {
+            let applied = cluster.nodes[leader].metric(APPLIED)?;
+            Ok(Seen::when(applied > behind + 5000.0, || format!("{applied}")))
+        })
+        .unwrap();
+        let made = changes.finish().unwrap();
+        assert!(made.failed.is_empty(), "{:?}", made.failed);
+        cluster.nodes[away].serve().unwrap();
+        applied_alike(cluster);
+        if of(cluster, away, "receive_total_duration_seconds_count") >= 1.0 {
+            break;
+        }
+    }
+    assert!(of(cluster, leader, "send_total_duration_seconds_count") >= 1.0);
+    assert!(of(cluster, away, "receive_total_duration_seconds_count") >= 1.0);
+    assert_eq!(of(cluster, leader, "send_failures_total"), 0.0);
     // 5000 rows of over 100 bytes, and as many remembered answers.
-    let took = of(leader, "send_total_duration_seconds_sum");
+    let took = of(cluster, leader, "send_total_duration_seconds_sum");
     assert!(took > 3.0, "{took} s for a snapshot of 500 KB or more at {RATE} bytes a second");
     assert_eq!(cluster.nodes[leader].metric(LEADER_CHANGES).unwrap(), changes_before);
 }

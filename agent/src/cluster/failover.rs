@@ -17,23 +17,35 @@ use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use openraft::raft::TransferLeaderRequest;
 use quorate_license::NodeId;
-use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+use tokio::{
+    net::TcpStream,
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, leader::Leadership};
 
-/// A dying process closes its connections and its listener one after the other, so a listener that
-/// still answers is looked at again.
-const LOOK_AGAIN: [Duration; 4] =
-    [Duration::ZERO, Duration::from_millis(5), Duration::from_millis(20), Duration::from_millis(60)];
+/// A dying process closes its connections and its listener one after the other, and on a busy machine
+/// that takes a while: a listener that still answers is looked at again, until the leader is heard from.
+const LOOK_AGAIN: [Duration; 7] = [
+    Duration::ZERO,
+    Duration::from_millis(5),
+    Duration::from_millis(20),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+];
 /// How long a connection attempt may take; it is refused at once where nobody listens.
 const LOOK: Duration = Duration::from_millis(500);
 /// The voters begin one after the other, so that they don't split the votes.
 const STAGGER: Duration = Duration::from_millis(25);
-/// A survivor that has not noticed yet refuses: it is asked again.
+/// A survivor that has not noticed yet refuses: it is asked again, and later less often.
 const ASK_AGAIN: Duration = Duration::from_millis(15);
-/// After so many rounds the election timeouts take over.
-const ROUNDS: u32 = 20;
+const ASK_AGAIN_LATER: Duration = Duration::from_millis(100);
+/// After so many rounds, about four seconds, the election timeouts have long taken over.
+const ROUNDS: u32 = 50;
 
 /// Looks after the leader whenever a connection of it was closed, until `stop`.
 pub async fn watch_closed_connections(
@@ -58,25 +70,28 @@ pub async fn watch_closed_connections(
         {
             continue;
         }
+        let since = Instant::now();
         let replaced = async {
-            if is_gone(cluster.peers.address(node)).await {
+            let lives = || cluster.heard_since(since);
+            if is_gone(cluster.peers.address(node), lives).await {
                 tracing::warn!(
                     leader = %node, name = cluster.peers.name(node), term = leadership.term(),
                     "the leader has closed its connections and refuses new ones; a new one is elected"
                 );
                 elect(&cluster, leadership, node).await;
+                true
             } else {
                 tracing::info!(
                     leader = %node, name = cluster.peers.name(node),
-                    "a connection of the leader was closed; it still takes new ones"
+                    "a connection of the leader was closed; it is still there"
                 );
+                false
             }
         };
-        if stop.run_until_cancelled(replaced).await.is_none() {
-            return;
-        }
-        // This node's other connections tell nothing new.
-        while let Ok(other) = closed.try_recv() {
+        let Some(gone) = stop.run_until_cancelled(replaced).await else { return };
+        // A dead leader's other connections tell nothing new. What was heard of one that seems to live
+        // may have been on its way when it died: then the end of its next connection tells.
+        while gone && let Ok(other) = closed.try_recv() {
             if other != node {
                 others.push_back(other);
             }
@@ -84,11 +99,14 @@ pub async fn watch_closed_connections(
     }
 }
 
-/// Whether nobody listens at the address. False if that can't be said.
-async fn is_gone(address: Option<String>) -> bool {
+/// Whether nobody listens at the address. False if that can't be said, or if the node turns out to live.
+async fn is_gone(address: Option<String>, lives: impl Fn() -> bool) -> bool {
     let Some(address) = address else { return false };
     for pause in LOOK_AGAIN {
         tokio::time::sleep(pause).await;
+        if lives() {
+            return false;
+        }
         match timeout(LOOK, TcpStream::connect(&address)).await {
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => return true,
             Ok(Ok(_)) => {}
@@ -110,18 +128,20 @@ async fn elect(cluster: &Cluster, gone: Leadership, leader: NodeId) {
     }
     let before = cluster.voters().into_iter().filter(|id| *id != leader && *id < cluster.node).count();
     let mut leadership = cluster.leadership.clone();
+    // By then all is read that was on its way when the leader died.
+    let settled = Instant::now() + Duration::from_millis(100);
     let mut pause = STAGGER * u32::try_from(before).unwrap_or(u32::MAX);
-    for _ in 0..ROUNDS {
+    for round in 1..=ROUNDS {
         // A vote for somebody else, or a new leader: it goes on without us.
         let moved_on = leadership.wait_for(|now| now.vote != gone.vote);
-        if timeout(pause, moved_on).await.is_ok() {
+        if timeout(pause, moved_on).await.is_ok() || cluster.heard_since(settled) {
             return;
         }
         // With a pre-vote: the term is raised only if a majority has noticed, too.
         if let Err(error) = cluster.raft.trigger().elect(true).await {
             return tracing::debug!(%error, "consensus has stopped");
         }
-        pause = ASK_AGAIN;
+        pause = (ASK_AGAIN * round.div_ceil(4)).min(ASK_AGAIN_LATER);
     }
     tracing::info!("the other voters still follow the leader that is gone from here");
 }
@@ -137,18 +157,20 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         // It listens, though it takes nothing: as a paused or busy process does.
-        assert!(!is_gone(Some(address.clone())).await);
+        assert!(!is_gone(Some(address.clone()), || false).await);
         drop(listener);
-        assert!(is_gone(Some(address)).await);
-        assert!(!is_gone(None).await, "an unknown address says nothing");
-        assert!(!is_gone(Some("no-such-host.invalid:7400".to_owned())).await, "nor does an unknown name");
+        assert!(!is_gone(Some(address.clone()), || true).await, "it was heard from");
+        assert!(is_gone(Some(address), || false).await);
+        assert!(!is_gone(None, || false).await, "an unknown address says nothing");
+        let unknown = Some("no-such-host.invalid:7400".to_owned());
+        assert!(!is_gone(unknown, || false).await, "nor does an unknown name");
     }
 
     #[tokio::test]
     async fn a_listener_that_closes_a_moment_after_the_connections_is_noticed() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let looking = is_gone(Some(address));
+        let looking = is_gone(Some(address), || false);
         let closing = async {
             // The first look finds it; a dying process has its listener for a moment more.
             drop(listener.accept().await);

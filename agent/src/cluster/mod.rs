@@ -224,6 +224,12 @@ impl Cluster {
         heard.is_some_and(|at| at.elapsed() < self.absent_after)
     }
 
+    /// Whether a leader was heard from after this time.
+    fn heard_since(&self, time: Instant) -> bool {
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.is_some_and(|at| at > time)
+    }
+
     /// Whether this node leads.
     pub fn leads(&self) -> bool {
         self.leadership.borrow().leader == Some(self.node)
