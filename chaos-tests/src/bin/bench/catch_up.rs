@@ -97,8 +97,11 @@ pub(crate) fn measure(entries: u64, objects: u64, folder: &Path) -> Result<()> {
     files::write_atomically(&folder.join("bench-catch-up.json"), &format!("{:#}\n", json!(measured)))
 }
 
-/// How often each node heard from the leader after how long, at most: the buckets of all nodes.
-fn silences(nodes: &[Node]) -> Result<Vec<Vec<(f64, f64)>>> {
+/// Bounds in seconds, and how often a node heard from the leader after that long at most.
+type Silences = Vec<(f64, f64)>;
+
+/// The silences of each node so far.
+fn silences(nodes: &[Node]) -> Result<Vec<Silences>> {
     let bucket = |line: &str| {
         let rest = line.strip_prefix("quorate_server_leader_silence_seconds_bucket{le=\"")?;
         let (bound, count) = rest.split_once("\"} ")?;
@@ -110,18 +113,13 @@ fn silences(nodes: &[Node]) -> Result<Vec<Vec<(f64, f64)>>> {
 }
 
 /// The bound below which everything is that came in between, at every node.
-fn longest(before: &[Vec<(f64, f64)>], after: &[Vec<(f64, f64)>]) -> f64 {
-    let of_node = |(before, after): (&Vec<(f64, f64)>, &Vec<(f64, f64)>)| {
-        let came = |at: usize| after[at].1 - before[at].1;
-        let all = came(after.len().saturating_sub(1));
-        (0..after.len()).find(|at| came(*at) >= all).map_or(0.0, |at| after[at].0)
+fn longest(before: &[Silences], after: &[Silences]) -> f64 {
+    let of_node = |before: &Silences, after: &Silences| {
+        let came: Vec<f64> = before.iter().zip(after).map(|(before, after)| after.1 - before.1).collect();
+        let all = came.last().copied().unwrap_or(0.0);
+        came.iter().zip(after).find(|(came, _)| **came >= all).map_or(0.0, |(_, bucket)| bucket.0)
     };
-    before
-        .iter()
-        .zip(after)
-        .filter(|(before, after)| before.len() == after.len() && !after.is_empty())
-        .map(of_node)
-        .fold(0.0, f64::max)
+    before.iter().zip(after).map(|(before, after)| of_node(before, after)).fold(0.0, f64::max)
 }
 
 /// Index of the last entry that a node has applied.

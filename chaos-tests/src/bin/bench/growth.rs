@@ -80,7 +80,7 @@ fn add(stage: &mut Stage, learners: usize, networks: &[Arc<Network>]) -> Result<
         let at = stage.cluster.nodes.len() - 1;
         stage.cluster.join(at)?;
         stage.cluster.nodes[at].serve()?;
-        if at % 25 == 0 {
+        if at.is_multiple_of(25) {
             report::progress(&format!("{} learners have joined", index + 1));
         }
     }
