@@ -13,6 +13,7 @@ mod digest;
 #[cfg(feature = "rocksdb")]
 pub mod disk;
 pub mod failpoint;
+#[cfg(feature = "rocksdb")]
 pub mod mutant;
 mod proposal;
 pub mod raft_types;
