@@ -1,7 +1,7 @@
 //! Deliberate faults, by which tests show that they would find them.
 //!
 //! Only builds with the feature `mutants` have them. One is chosen by the environment variable
-//! `QUORATE_MUTANT`; in all other builds [`active`] is false, and the compiler drops what it guards.
+//! `QUORATE_MUTANT`; in all other builds `active` is false, and the compiler drops what it guards.
 
 /// A deliberate fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

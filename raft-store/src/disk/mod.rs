@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Only the two threads of `io` write the database, so nothing blocks a tokio worker on the disk.
-//! Beside it lie the [`floor`], below which the node refuses to start, the snapshots, and, once damage
-//! was found, the note of the [`quarantine`].
+//! Beside it lie the `floor`, below which the node refuses to start, the snapshots, and, once damage
+//! was found, the note of the `quarantine`.
 
 mod db;
 mod error;
