@@ -36,6 +36,8 @@ const STEADY_LOOKS: u32 = 5;
 const TELL_FOR: Duration = Duration::from_secs(1);
 const TELL_AT_MOST: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// Between a change of the state and a look, so that a busy cluster is not looked at for each.
+const AFTER_CHANGE: Duration = Duration::from_millis(50);
 /// How long a leader that was taken out may take to find a successor.
 const HAND_OVER: Duration = Duration::from_secs(3);
 /// The leader carries the time into the log this often, at least.
@@ -59,6 +61,8 @@ pub async fn keep_membership(cluster: Arc<Cluster>, stop: CancellationToken) {
                 if changed.is_err() {
                     return;
                 }
+                // Not with every entry: a look at the group costs more than most changes.
+                tokio::time::sleep(AFTER_CHANGE).await;
             }
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
