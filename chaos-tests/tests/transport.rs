@@ -159,7 +159,8 @@ fn a_follower_far_behind_gets_a_snapshot_at_the_bounded_rate_and_nobody_is_distu
     }
     cluster.wait_for_members(3).unwrap();
     let [leader, other, away] = roles(cluster);
-    let changes_before = cluster.nodes[leader].metric(LEADER_CHANGES).unwrap();
+    // The counter of leader changes follows a moment later, and may still count the start.
+    let term = cluster.nodes[leader].admin().health().unwrap().term;
     let of = |cluster: &Cluster, node: usize, metric: &str| {
         cluster.nodes[node].metric(&format!("quorate_network_snapshot_{metric}")).unwrap()
     };
@@ -184,9 +185,10 @@ fn a_follower_far_behind_gets_a_snapshot_at_the_bounded_rate_and_nobody_is_distu
     }
     assert!(of(cluster, leader, "send_total_duration_seconds_count") >= 1.0);
     assert!(of(cluster, away, "receive_total_duration_seconds_count") >= 1.0);
-    assert_eq!(of(cluster, leader, "send_failures_total"), 0.0);
+    // What began to arrive arrived. (The leader may have tried while the follower was away.)
+    assert_eq!(of(cluster, away, "receive_failures_total"), 0.0);
     // 5000 rows of over 100 bytes, and as many remembered answers.
     let took = of(cluster, leader, "send_total_duration_seconds_sum");
     assert!(took > 3.0, "{took} s for a snapshot of 500 KB or more at {RATE} bytes a second");
-    assert_eq!(cluster.nodes[leader].metric(LEADER_CHANGES).unwrap(), changes_before);
+    assert_eq!(cluster.nodes[leader].admin().health().unwrap().term, term);
 }
