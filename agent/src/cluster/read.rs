@@ -78,17 +78,6 @@ impl Cluster {
         }
     }
 
-    /// Confirms with a quorum that this node leads, and waits until it has applied what was committed.
-    ///
-    /// # Errors
-    /// The reason in words, if it does not lead, or not within `deadline`.
-    pub async fn confirm_leadership(&self, deadline: Duration) -> Result<(), String> {
-        if !self.leads() {
-            return Err("this node does not lead".to_owned());
-        }
-        self.read_index(deadline).await.map(|_| ()).map_err(|error| error.to_string())
-    }
-
     async fn leaders_read_index(&self, leader: NodeId, deadline: Duration) -> Result<u64, ReadError> {
         let silent = |reason: String| ReadError::LeaderSilent { leader, reason };
         let channel = self.peers.channel(leader, Use::Service).map_err(|error| silent(error.to_string()))?;

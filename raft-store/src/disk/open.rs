@@ -284,7 +284,8 @@ pub struct RecomputedDigest {
     pub rows: u64,
 }
 
-/// Recomputes the digest of a stopped node's state from its rows. Changes nothing. Blocks on the disk.
+/// Recomputes the digest of a stopped node's state from its rows. Changes nothing, but for the
+/// note of a quarantine if it finds damage. Blocks on the disk.
 ///
 /// # Errors
 /// [`OpenError::Rocks`] or [`OpenError::Damaged`].

@@ -1,4 +1,4 @@
-//! `make bench ARGS=--failover`: how long changes stand still when the leader goes, beside etcd.
+//! `make bench ARGS=failover`: how long changes stand still when the leader goes, beside etcd.
 //!
 //! ```text
 //! killed    SIGKILL of the leader, until a survivor has the first change acknowledged       median of many
