@@ -12,7 +12,7 @@ use std::{
 use quorate_license::{ComputerId, NodeName, NodeRole, TrustRoots};
 use quorate_raft_store::{
     Command, Refusal, codec,
-    disk::{OpenError, Store, StoreOptions},
+    disk::{OpenError, Store, StoreOptions, read_state},
     state::StartId,
 };
 use tokio::{
@@ -181,7 +181,11 @@ struct Prepared {
 /// Reads what a node needs from its data directory and host. Blocks on the disk.
 fn prepare(config: &Config, options: ServeOptions, metrics: &Metrics) -> Result<Prepared, AppError> {
     let dir = DataDir::new(&config.node.data_dir);
-    let own = Arc::new(dir.prepared_for(&config.node.name)?);
+    let renamed = |file: &NodeFile| {
+        let row = read_state(&dir.store())?.nodes().get(&file.node_id)?.clone();
+        Some(row.name)
+    };
+    let mut own = dir.prepared_for(&config.node.name, renamed)?;
     let lock = dir.lock()?;
     let path = dir.path().to_owned();
     if let Some(message) = dir.removed()? {
@@ -203,14 +207,20 @@ fn prepare(config: &Config, options: ServeOptions, metrics: &Metrics) -> Result<
         }
         other => other.into(),
     })?;
-    if let Some(row) = store.views.current().state.nodes().get(&own.node_id)
-        && row.computer_id != computer_id
-        && !options.accept_computer_id
-    {
-        let (registered, name) = (row.computer_id, own.name.clone());
-        return Err(AppError::OtherComputer { name, registered, found: computer_id });
-    }
     let state = &store.views.current().state;
+    if let Some(row) = state.nodes().get(&own.node_id) {
+        own.name = row.name.clone();
+        if row.computer_id != computer_id && !options.accept_computer_id {
+            let (registered, name) = (row.computer_id, own.name);
+            return Err(AppError::OtherComputer { name, registered, found: computer_id });
+        }
+    }
+    if own.name != config.node.name {
+        tracing::warn!(
+            configured = %config.node.name, name = %own.name,
+            "the cluster has given this node another name; set node.name to it when you come by"
+        );
+    }
     if state.is_gone(own.node_id) {
         return Err(AppError::Removed { message: removed(state, own.node_id).message, path });
     }
@@ -219,6 +229,7 @@ fn prepare(config: &Config, options: ServeOptions, metrics: &Metrics) -> Result<
     let start = OwnStart { counter: dir.count_start()?, id: StartId(u128::from_be_bytes(id)) };
     start.announce();
     let host_report = host::host_report();
+    let own = Arc::new(own);
     Ok(Prepared { dir, own, computer_id, host_report, start, store, _lock: lock })
 }
 

@@ -213,17 +213,25 @@ impl DataDir {
         serde_json::from_slice(&text).map(Some).map_err(damaged)
     }
 
-    /// Reads whose directory this is, and checks that it is the configured node's.
+    /// Reads whose directory this is, and checks that it is the configured node's, by the name under which
+    /// it was prepared or by the one that `renamed` finds the cluster to have given it since.
     ///
     /// # Errors
     /// [`DataDirError::Unprepared`], [`DataDirError::OtherNode`], or a file that can't be used.
-    pub fn prepared_for(&self, name: &NodeName) -> Result<NodeFile, DataDirError> {
+    pub fn prepared_for(
+        &self,
+        name: &NodeName,
+        renamed: impl FnOnce(&NodeFile) -> Option<NodeName>,
+    ) -> Result<NodeFile, DataDirError> {
         let file = self.node_file()?.ok_or_else(|| DataDirError::Unprepared(self.path.clone()))?;
         if file.name == *name {
-            Ok(file)
-        } else {
-            Err(DataDirError::OtherNode { path: self.path.clone(), found: file.name, expected: name.clone() })
+            return Ok(file);
         }
+        let known = renamed(&file).unwrap_or_else(|| file.name.clone());
+        if known == *name {
+            return Ok(file);
+        }
+        Err(DataDirError::OtherNode { path: self.path.clone(), found: known, expected: name.clone() })
     }
 
     /// Checks that nobody has prepared the directory.
@@ -464,10 +472,16 @@ mod tests {
     fn a_directory_of_another_node_is_refused_by_name() {
         let (_temp, dir) = directory();
         let ms1: NodeName = "ms1".parse().unwrap();
-        assert!(matches!(dir.prepared_for(&ms1), Err(DataDirError::Unprepared(_))));
+        assert!(matches!(dir.prepared_for(&ms1, |_| None), Err(DataDirError::Unprepared(_))));
         dir.save_node_file(&node("ms2")).unwrap();
-        let refusal = dir.prepared_for(&ms1).unwrap_err().to_string();
+        let refusal = dir.prepared_for(&ms1, |_| None).unwrap_err().to_string();
         assert!(refusal.contains("belongs to node ms2"), "{refusal}");
+        let renamed: NodeName = "ms3".parse().unwrap();
+        let refusal = dir.prepared_for(&ms1, |_| Some(renamed.clone())).unwrap_err().to_string();
+        assert!(refusal.contains("belongs to node ms3"), "{refusal}");
+        for name in [renamed.clone(), "ms2".parse().unwrap()] {
+            assert_eq!(dir.prepared_for(&name, |_| Some(renamed.clone())).unwrap().name.as_str(), "ms2");
+        }
         assert!(matches!(dir.check_unprepared(), Err(DataDirError::Prepared { .. })));
     }
 

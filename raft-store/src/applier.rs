@@ -120,6 +120,7 @@ fn changes_licensing(command: &Command) -> bool {
         | Command::RecordRequest(_)
         | Command::CloseActivation(_)
         | Command::Tick(_)
-        | Command::RaiseFeatureLevel(_) => false,
+        | Command::RaiseFeatureLevel(_)
+        | Command::RenameNode(_) => false,
     }
 }

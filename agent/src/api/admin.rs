@@ -8,8 +8,8 @@ use quorate_proto::v1::{
     ActivateEvent, ActivateRequest, ClusterHealthRequest, ClusterHealthResponse, CreateTokenRequest,
     CreateTokenResponse, ListActivationsRequest, ListActivationsResponse, ListTokensRequest,
     ListTokensResponse, PlanActivationRequest, PlanActivationResponse, RemoveNodeRequest, RemoveNodeResponse,
-    RevokeTokenRequest, RevokeTokenResponse, ShowLicenseRequest, ShowLicenseResponse, StatusRequest,
-    StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
+    RenameNodeRequest, RenameNodeResponse, RevokeTokenRequest, RevokeTokenResponse, ShowLicenseRequest,
+    ShowLicenseResponse, StatusRequest, StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
     admin_service_server::{AdminService, AdminServiceServer},
 };
 use quorate_raft_store::{Refusal, RequestId, state::TokenPurpose};
@@ -29,7 +29,7 @@ use crate::{
     data_dir::NodeFile,
     service::{
         ActivationRequest, Activations, cluster_status, create_token, health, licensing::Licensing,
-        remove_node, revoke_token,
+        remove_node, rename_node, revoke_token,
     },
 };
 
@@ -316,6 +316,21 @@ impl AdminService for AdminApi {
             name: removed.node.name.to_string(),
             left_group: removed.left_group,
         }))
+    }
+
+    async fn rename_node(
+        &self,
+        request: Request<RenameNodeRequest>,
+    ) -> Result<Response<RenameNodeResponse>, Status> {
+        let caller = self.administrator(&request, "renaming a node")?;
+        if self.relays_changes() {
+            let to = self.relay(&request, &caller).management_server()?;
+            return relayed!(self, request, caller, to, rename_node);
+        }
+        let RenameNodeRequest { node, name } = request.into_inner();
+        let name = name.parse().map_err(|error| invalid("node_name_malformed", error))?;
+        rename_node(&self.cluster, NodeId(node), name, caller.name()).await?;
+        Ok(Response::new(RenameNodeResponse {}))
     }
 }
 

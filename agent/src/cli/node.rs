@@ -1,13 +1,13 @@
 //! `quorate node`: the nodes of the cluster, and this host's computer ID.
 
 use clap::Subcommand;
-use quorate_license::{ComputerId, ComputerIdSource, Timestamp};
-use quorate_proto::v1::{NodeStatus, RemoveNodeRequest};
+use quorate_license::{ComputerId, ComputerIdSource, NodeName, Timestamp};
+use quorate_proto::v1::{NodeStatus, RemoveNodeRequest, RenameNodeRequest};
 use serde::Serialize;
 
 use super::{
     Context, Exit, block_on,
-    client::{LONG_DEADLINE, call, within},
+    client::{DEADLINE, LONG_DEADLINE, call, within},
     error::CliError,
     input,
     output::{Page, Present, or_dash, yes_no},
@@ -33,6 +33,13 @@ pub(crate) enum NodeCommand {
         /// Don't ask.
         #[arg(long)]
         yes: bool,
+    },
+    /// Give a node another name. It stays the same node, and nothing has to be restarted.
+    Rename {
+        /// The node's name or id.
+        node: String,
+        /// Its new name.
+        name: NodeName,
     },
     /// Print this host's computer ID. Needs the configuration, but no running node.
     Id,
@@ -67,6 +74,14 @@ struct Removed {
     left_group: bool,
 }
 
+/// A node that has another name.
+#[derive(Serialize)]
+struct Renamed {
+    node: u64,
+    name: String,
+    before: String,
+}
+
 #[derive(Serialize)]
 struct HostId {
     computer_id: ComputerId,
@@ -78,6 +93,7 @@ pub(super) fn run(context: &Context, command: NodeCommand) -> Result<Exit, CliEr
         NodeCommand::List => block_on(list(context)),
         NodeCommand::Show { node } => block_on(show(context, node)),
         NodeCommand::Remove { node, yes } => block_on(remove(context, node, yes)),
+        NodeCommand::Rename { node, name } => block_on(rename(context, node, name)),
         NodeCommand::Id => id(context),
     }
 }
@@ -117,6 +133,16 @@ async fn remove(context: &Context, given: String, yes: bool) -> Result<Exit, Cli
         name: removed.name,
         left_group: removed.left_group,
     })?;
+    Ok(Exit::Ok)
+}
+
+async fn rename(context: &Context, given: String, name: NodeName) -> Result<Exit, CliError> {
+    let mut admin = context.connect().await?;
+    let answer = status::ask(&mut admin).await?;
+    let node = find(&answer.nodes, given)?;
+    let request = within(DEADLINE, RenameNodeRequest { node: node.id, name: name.to_string() });
+    call(DEADLINE, admin.rename_node(request)).await?;
+    context.output.print(&Renamed { node: node.id, name: name.to_string(), before: node.name.clone() })?;
     Ok(Exit::Ok)
 }
 
@@ -195,6 +221,13 @@ impl Present for Removed {
     }
 }
 
+impl Present for Renamed {
+    fn page(&self, page: &mut Page) {
+        page.line(format!("{} is called {} now.", self.before, self.name));
+        page.line("Set node.name in its configuration when you come by; it also starts under the old name.");
+    }
+}
+
 impl Present for HostId {
     fn page(&self, page: &mut Page) {
         page.line(self.computer_id.to_string());
@@ -235,6 +268,12 @@ mod tests {
         let removed = |left_group| Removed { node: (1 << 40) + 3, name: "ms-3".to_owned(), left_group };
         insta::assert_snapshot!(all_forms(&removed(true)));
         insta::assert_snapshot!(all_forms(&removed(false)));
+    }
+
+    #[test]
+    fn a_new_name_is_told_with_what_is_left_to_do() {
+        let (name, before) = ("west".to_owned(), "ms-3".to_owned());
+        insta::assert_snapshot!(all_forms(&Renamed { node: (1 << 40) + 3, name, before }));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod admission;
 mod health;
 pub mod licensing;
 mod removal;
+mod rename;
 mod report;
 mod signing;
 mod status;
@@ -14,6 +15,7 @@ pub use activation::{ActivationRequest, Activations, Event, Installed, Plan, Pla
 pub use admission::{Admission, Admitted, Joiner};
 pub use health::{Condition, Health, NodeHealth, even_voters, health};
 pub use removal::{Removed, remove_node};
+pub use rename::rename_node;
 pub use report::{OwnReport, report_node};
 pub use signing::Signing;
 pub use status::{ClusterStatus, NodeStatus, cluster_status, default_serial};

@@ -12,6 +12,7 @@ mod install_license;
 mod raise_feature_level;
 mod record_request;
 mod remove_node;
+mod rename_node;
 mod replace_node;
 mod report_node;
 mod report_start;
@@ -30,6 +31,7 @@ pub use install_license::InstallLicense;
 pub use raise_feature_level::RaiseFeatureLevel;
 pub use record_request::RecordRequest;
 pub use remove_node::RemoveNode;
+pub use rename_node::RenameNode;
 pub use replace_node::ReplaceNode;
 pub use report_node::ReportNode;
 pub use report_start::ReportStart;
@@ -47,7 +49,8 @@ use crate::{
 /// |---|---|
 /// | 1 | what every release reads |
 /// | 2 | tombstones: `RemoveNode`, `ReplaceNode`; starts with ids: `ReportStart` |
-pub const FEATURE_LEVEL: u32 = 2;
+/// | 3 | other names: `RenameNode` |
+pub const FEATURE_LEVEL: u32 = 3;
 
 /// A change of the replicated state. Append-only: the order of the variants is the format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +83,8 @@ pub enum Command {
     ReplaceNode(ReplaceNode),
     /// See [`ReportStart`].
     ReportStart(ReportStart),
+    /// See [`RenameNode`].
+    RenameNode(RenameNode),
 }
 
 /// What an applied command did. Append-only: the order of the variants is the format.
@@ -144,6 +149,11 @@ pub enum Outcome {
         /// The one that is a member no more.
         replaced: NodeId,
     },
+    /// A node has the name that it was given.
+    NodeRenamed {
+        /// Its id.
+        node: NodeId,
+    },
 }
 
 impl Command {
@@ -151,6 +161,7 @@ impl Command {
     pub fn feature_level(&self) -> u32 {
         match self {
             Command::RemoveNode(_) | Command::ReplaceNode(_) | Command::ReportStart(_) => 2,
+            Command::RenameNode(_) => 3,
             _ => 1,
         }
     }
@@ -182,6 +193,7 @@ impl Command {
             Command::RemoveNode(_) => "RemoveNode",
             Command::ReplaceNode(_) => "ReplaceNode",
             Command::ReportStart(_) => "ReportStart",
+            Command::RenameNode(_) => "RenameNode",
         }
     }
 
@@ -214,6 +226,7 @@ impl Command {
             Command::RemoveNode(command) => command.apply(state, now),
             Command::ReplaceNode(command) => command.apply(state, now),
             Command::ReportStart(command) => command.apply(state, now),
+            Command::RenameNode(command) => command.apply(state),
         }
     }
 }

@@ -86,7 +86,7 @@ fn numbered<T: Serialize + std::fmt::Debug>(count: usize, values: &[T], number: 
 
 #[test]
 fn commands_keep_their_numbers() {
-    numbered(14, &specimens::one_of_each_command(), |command| match command {
+    numbered(15, &specimens::one_of_each_command(), |command| match command {
         Command::InitCluster(_) => 0,
         Command::AdmitNode(_) => 1,
         Command::ReportNode(_) => 2,
@@ -101,12 +101,13 @@ fn commands_keep_their_numbers() {
         Command::RemoveNode(_) => 11,
         Command::ReplaceNode(_) => 12,
         Command::ReportStart(_) => 13,
+        Command::RenameNode(_) => 14,
     });
 }
 
 #[test]
 fn outcomes_keep_their_numbers() {
-    numbered(14, &specimens::one_of_each_outcome(), |outcome| match outcome {
+    numbered(15, &specimens::one_of_each_outcome(), |outcome| match outcome {
         Outcome::Nothing => 0,
         Outcome::ClusterInitialized { .. } => 1,
         Outcome::NodeAdmitted { .. } => 2,
@@ -121,6 +122,7 @@ fn outcomes_keep_their_numbers() {
         Outcome::FeatureLevelRaised { .. } => 11,
         Outcome::NodeRemoved { .. } => 12,
         Outcome::NodeReplaced { .. } => 13,
+        Outcome::NodeRenamed { .. } => 14,
     });
 }
 

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::{collection, prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use quorate_license::{ActivationKind, DAY_MS, NodeRole, Timestamp};
 use quorate_raft_store::{
-    Applier, Command, Digest, Proposal, RequestId,
+    Applier, Command, Digest, FEATURE_LEVEL, Proposal, RequestId,
     command::{
-        AdmitNode, CreateToken, RaiseFeatureLevel, RemoveNode, ReplaceNode, ReportNode, ReportStart,
-        RevokeToken, Tick,
+        AdmitNode, CreateToken, RaiseFeatureLevel, RemoveNode, RenameNode, ReplaceNode, ReportNode,
+        ReportStart, RevokeToken, Tick,
     },
     raft_types::EncodedProposal,
     state::{Change, Method, StartId},
@@ -34,7 +34,7 @@ fn command() -> impl Strategy<Value = Command> {
             let secret_hash = sample::secret_hash(token);
             Command::AdmitNode(AdmitNode { token, secret_hash, role, ..sample::admit(index) })
         }),
-        6 => (node.clone(), 0..4_u64, 1..3_u32, node.clone()).prop_map(|(index, start_counter, level, build)| {
+        6 => (node.clone(), 0..4_u64, 1..=FEATURE_LEVEL, node.clone()).prop_map(|(index, start_counter, level, build)| {
             let build = Some(format!("11.{}.0", build / 3 + 2).parse().unwrap());
             Command::ReportNode(ReportNode { start_counter, feature_level: level, build, ..sample::report(index) })
         }),
@@ -52,10 +52,13 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         2 => nonce.prop_map(|nonce| Command::CloseActivation(sample::close(nonce))),
         3 => Just(Command::Tick(Tick {})),
-        1 => (1..4_u32).prop_map(|level| Command::RaiseFeatureLevel(RaiseFeatureLevel { level })),
+        1 => (1..=FEATURE_LEVEL + 1).prop_map(|level| Command::RaiseFeatureLevel(RaiseFeatureLevel { level })),
         3 => (2..=6_u8).prop_map(|index| {
             let requested_by = "admin".to_owned();
             Command::RemoveNode(RemoveNode { node: sample::node_id(index), requested_by })
+        }),
+        3 => (1..=6_u8, 1..=8_u8).prop_map(|(index, name)| {
+            Command::RenameNode(RenameNode { node: sample::node_id(index), name: sample::name(name) })
         }),
         4 => (1..=6_u8, 1..=6_u8, 1..=6_u8).prop_map(|(index, token, key)| {
             let token = sample::token_of(token);
@@ -63,13 +66,13 @@ fn command() -> impl Strategy<Value = Command> {
                 token,
                 secret_hash: sample::secret_hash(token),
                 key: sample::node_key(90 + key).public(),
-                feature_level: 2,
+                feature_level: FEATURE_LEVEL,
                 ..sample::admit(index)
             };
             Command::ReplaceNode(ReplaceNode { replaced: sample::node_id(index), joiner })
         }),
         4 => (1..=6_u8, 0..4_u64, 0..3_u128).prop_map(|(index, start_counter, start)| {
-            let report = ReportNode { start_counter, feature_level: 2, ..sample::report(index) };
+            let report = ReportNode { start_counter, feature_level: FEATURE_LEVEL, ..sample::report(index) };
             Command::ReportStart(ReportStart { report, start: StartId(start) })
         }),
     ]
@@ -113,12 +116,12 @@ fn log() -> impl Strategy<Value = Vec<Proposal>> {
         if raised {
             commands.extend((1..=nodes).map(|index| {
                 Command::ReportNode(ReportNode {
-                    feature_level: 2,
+                    feature_level: FEATURE_LEVEL,
                     start_counter: 0,
                     ..sample::report(index)
                 })
             }));
-            commands.push(Command::RaiseFeatureLevel(RaiseFeatureLevel { level: 2 }));
+            commands.push(Command::RaiseFeatureLevel(RaiseFeatureLevel { level: FEATURE_LEVEL }));
             let token = sample::join_token(sample::token_of(6), NodeRole::Management);
             commands.push(Command::CreateToken(token));
         }

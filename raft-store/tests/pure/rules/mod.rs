@@ -9,6 +9,7 @@ mod clock;
 mod init;
 mod install;
 mod remove;
+mod rename;
 mod replace;
 mod report;
 mod tokens;

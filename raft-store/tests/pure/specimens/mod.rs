@@ -11,8 +11,8 @@ use quorate_raft_store::{
     Answer, Command, Outcome, Proposal, Refusal, RequestId, Revision, State,
     codec::{self, CodecError},
     command::{
-        AdmitNode, CreateToken, InstallLicense, RaiseFeatureLevel, RemoveNode, ReplaceNode, ReportNode,
-        ReportStart, RevokeToken, Tick,
+        AdmitNode, CreateToken, InstallLicense, RaiseFeatureLevel, RemoveNode, RenameNode, ReplaceNode,
+        ReportNode, ReportStart, RevokeToken, Tick,
     },
     state::{Method, StartId, TokenId, TokenPurpose},
 };
@@ -62,6 +62,7 @@ pub(crate) fn one_of_each_command() -> Vec<Command> {
         Command::RemoveNode(remove(3)),
         Command::ReplaceNode(replace(2)),
         Command::ReportStart(report_start(2)),
+        Command::RenameNode(RenameNode { node: sample::node_id(2), name: sample::name(7) }),
     ]
 }
 
@@ -141,6 +142,7 @@ pub(crate) fn one_of_each_outcome() -> Vec<Outcome> {
         Outcome::FeatureLevelRaised { level: 2 },
         Outcome::NodeRemoved { node: sample::node_id(3) },
         Outcome::NodeReplaced { node: sample::node_id(5), replaced: sample::node_id(2) },
+        Outcome::NodeRenamed { node: sample::node_id(2) },
     ]
 }
 
