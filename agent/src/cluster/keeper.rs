@@ -66,14 +66,14 @@ pub async fn keep_membership(cluster: Arc<Cluster>, stop: CancellationToken) {
             }
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
-        watch.follow_addresses(&cluster);
         if cluster.leads() {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = step(&cluster, &mut watch) => {}
             }
         } else {
-            watch.step_down();
+            // Another node leads: what was seen counts for nothing.
+            watch = Watch::default();
         }
     }
 }
@@ -169,31 +169,13 @@ struct Watch {
     term: u64,
     waits: bool,
     voters: Option<usize>,
-    addresses: BTreeMap<NodeId, String>,
 }
 
 impl Watch {
-    /// Another node leads: what was seen counts for nothing.
-    fn step_down(&mut self) {
-        let addresses = std::mem::take(&mut self.addresses);
-        *self = Watch { addresses, ..Watch::default() };
-    }
-
-    /// One line when a node has come back at another address.
-    fn follow_addresses(&mut self, cluster: &Cluster) {
-        let view = cluster.view();
-        let leads = cluster.leads();
-        for node in view.state.nodes().values() {
-            let now = &node.addresses.raft;
-            match self.addresses.get(&node.id) {
-                Some(before) if before == now => {}
-                before => {
-                    if leads && let Some(before) = before {
-                        tracing::info!(node = %node.id, name = %node.name, %before, %now, "a node came back at another address");
-                    }
-                    self.addresses.insert(node.id, now.clone());
-                }
-            }
+    /// What was seen in another term counts for nothing.
+    fn enter(&mut self, term: u64) {
+        if term != self.term {
+            *self = Watch { term, ..Watch::default() };
         }
     }
 
@@ -203,10 +185,7 @@ impl Watch {
         let state = &view.state;
         let mut metrics = cluster.raft_metrics();
         let now = metrics.now();
-        if now.current_term != self.term {
-            self.step_down();
-            self.term = now.current_term;
-        }
+        self.enter(now.current_term);
         let membership = &now.membership_config;
         let members: BTreeSet<NodeId> = membership.nodes().map(|(id, _)| *id).collect();
         let mut see = Picture {

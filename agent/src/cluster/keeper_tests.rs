@@ -108,6 +108,6 @@ fn a_learner_is_steady_only_after_several_looks_in_a_row() {
     assert_eq!(watch.steady(&ids([])), ids([]));
     assert_eq!(watch.steady(&ids([5])), ids([]), "a lapse begins anew");
     watch.steady.insert(id(5), (past, STEADY_LOOKS));
-    watch.step_down();
+    watch.enter(7);
     assert_eq!(watch.steady(&ids([5])), ids([]), "and so does another term");
 }

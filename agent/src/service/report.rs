@@ -49,9 +49,19 @@ pub async fn report_node(
     let mut builds = build.subscribe();
     let mut applied = cluster.views().subscribe();
     let mut retry = RETRY_MIN;
+    let mut moved_from = None;
     loop {
         // Before its row is here, a new node has nothing to bring up to date.
         let view = cluster.view();
+        match known_at_another_address(&view.state, &cluster, &own) {
+            Some(before) => moved_from = Some(before),
+            None => {
+                if let Some(before) = moved_from.take() {
+                    let now = &own.addresses.raft;
+                    tracing::info!(%before, %now, "this node came back at another address; the cluster knows it there");
+                }
+            }
+        }
         let command = news(&view.state, &cluster, &own, &build);
         let result = match command {
             Some(command) => tokio::select! {
@@ -116,6 +126,12 @@ async fn tell(cluster: &Cluster, own: &OwnReport, command: Command) -> Result<An
             } => {}
         }
     }
+}
+
+/// The address at which the cluster still looks for this node, if that is another one.
+fn known_at_another_address(state: &State, cluster: &Cluster, own: &OwnReport) -> Option<String> {
+    let known = &state.nodes().get(&cluster.node())?.addresses.raft;
+    (*known != own.addresses.raft).then(|| known.clone())
 }
 
 /// The report, if the row is not up to date, or does not know this start yet.
