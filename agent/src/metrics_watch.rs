@@ -42,7 +42,8 @@ pub async fn run(cluster: Arc<Cluster>, metrics: Arc<Metrics>, stop: Cancellatio
             metrics.known_peers.set(members.saturating_sub(1) as i64);
         }
         let presence = cluster.own_presence();
-        let online = presence.as_ref().map_or(0, |nodes| nodes.values().filter(|up| **up).count());
+        let online =
+            presence.as_ref().map_or(0, |nodes| nodes.values().filter(|up| **up == Some(true)).count());
         metrics.active_peers.set(online.saturating_sub(1) as i64);
         tell_changes(&cluster, known_presence.as_ref(), presence.as_ref());
         known_presence = presence;
@@ -67,7 +68,10 @@ pub async fn run(cluster: Arc<Cluster>, metrics: Arc<Metrics>, stop: Cancellatio
 fn tell_changes(cluster: &Cluster, before: Option<&Presence>, now: Option<&Presence>) {
     let (Some(before), Some(now)) = (before, now) else { return };
     for (id, online) in now {
-        if before.get(id).is_some_and(|was| was != online) {
+        let Some(online) = online else { continue };
+        let was = before.get(id).copied().flatten();
+        // A new leader that finds a node missing says so, one that finds it there does not.
+        if was.map_or(!*online && before.contains_key(id), |was| was != *online) {
             let view = cluster.view();
             let name = view.state.nodes().get(id).map(|node| node.name.to_string()).unwrap_or_default();
             if *online {

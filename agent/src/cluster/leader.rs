@@ -7,18 +7,20 @@ use openraft::{
 };
 use quorate_license::NodeId;
 use quorate_raft_store::raft_types::{TypeConfig, Vote};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 type ServerMetrics = WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>;
 
 /// Who leads in which term.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Leadership {
     /// The vote that this node holds.
     pub(super) vote: Vote,
     /// The leader that it names, if a quorum granted it.
     pub(super) leader: Option<NodeId>,
+    /// Since when this node has known it.
+    pub(super) since: Instant,
 }
 
 impl Leadership {
@@ -33,7 +35,7 @@ pub(super) type LeaderWatch = watch::Receiver<Leadership>;
 
 fn seen(metrics: &ServerMetrics) -> Leadership {
     let now = metrics.borrow_watched();
-    Leadership { vote: now.vote, leader: now.current_leader }
+    Leadership { vote: now.vote, leader: now.current_leader, since: Instant::now() }
 }
 
 /// Begins to follow Raft. The future keeps the watch, until `stop` or Raft's end.
@@ -46,8 +48,10 @@ pub(super) fn follow(
         while let Some(Ok(())) = stop.run_until_cancelled(metrics.changed()).await {
             let now = seen(&metrics);
             sender.send_if_modified(|known| {
-                let changed = *known != now;
-                *known = now;
+                let changed = (known.vote, known.leader) != (now.vote, now.leader);
+                if changed {
+                    *known = now;
+                }
                 changed
             });
         }

@@ -36,7 +36,7 @@ use openraft::{Instant as _, Raft, ServerState};
 use quorate_license::{NodeId, Timestamp};
 use quorate_raft_store::{
     View, Views,
-    disk::{IncomingSnapshots, StateMachine, Store},
+    disk::{Failure, IncomingSnapshots, StateMachine, Store},
     raft_types::TypeConfig,
 };
 use tokio::{sync::Semaphore, time::Instant};
@@ -71,6 +71,7 @@ pub struct Cluster {
     views: Arc<Views>,
     peers: Arc<Peers>,
     incoming: IncomingSnapshots,
+    store_failure: Failure,
     pending: Semaphore,
     leadership: LeaderWatch,
     lanes: Arc<Lanes>,
@@ -125,7 +126,7 @@ impl Cluster {
             metrics.clone(),
             Pace::new(settings.snapshot_bytes_per_second),
         );
-        let Store { log, machine, views, incoming } = store;
+        let Store { log, machine, views, incoming, failure } = store;
         // Raft spawns its tasks where it is made.
         let made = tracker.spawn_on(Raft::new(node, raft_config, network, log, machine), runtime.handle());
         let raft = made.await.map_err(|error| stopped(&error))?.map_err(|error| stopped(&error))?;
@@ -145,6 +146,7 @@ impl Cluster {
             views,
             peers,
             incoming,
+            store_failure: failure,
             pending: Semaphore::new(MAX_PENDING),
             leadership,
             lanes,
@@ -255,6 +257,10 @@ impl Cluster {
     /// # Errors
     /// The reason in words, if this node does not lead or nobody takes over within `deadline`.
     pub async fn hand_over(&self, to: Option<NodeId>, deadline: Duration) -> Result<NodeId, String> {
+        if to.is_none() {
+            // Whoever has led for a moment only may not have heard from anybody yet.
+            let _ = tokio::time::timeout(deadline, self.heard_from_a_voter()).await;
+        }
         let mut metrics = self.raft_metrics();
         let to = {
             let now = metrics.now();
@@ -290,11 +296,15 @@ impl Cluster {
         }
     }
 
-    /// Waits until Raft has failed, and says why.
+    /// Waits until Raft or its store has failed, and says why.
     pub async fn failed(&self) -> RaftStopped {
         let mut metrics = self.raft_metrics();
-        let failed = metrics.wait_for(|now| now.running_state.as_ref().err().map(ToString::to_string)).await;
-        RaftStopped(failed.unwrap_or_else(|| "its task has ended".to_owned()))
+        tokio::select! {
+            failed = metrics.wait_for(|now| now.running_state.as_ref().err().map(ToString::to_string)) => {
+                RaftStopped(failed.unwrap_or_else(|| "its task has ended".to_owned()))
+            }
+            error = self.store_failure.happened() => RaftStopped(error.to_string()),
+        }
     }
 
     /// Stops Raft. The store is closed when the last handle is dropped.

@@ -22,11 +22,13 @@ use crate::{
 };
 
 const DEADLINE: Duration = Duration::from_secs(1);
+/// Between two looks whether a new leader has heard from everybody.
+const SETTLING: Duration = Duration::from_millis(50);
 /// Whoever is fewer entries behind is not behind.
 const BEHIND: u64 = 64;
 
-/// Which nodes the leader has heard from lately.
-pub type Presence = BTreeMap<NodeId, bool>;
+/// Which nodes the leader has heard from lately; none for those of which it can't tell yet.
+pub type Presence = BTreeMap<NodeId, Option<bool>>;
 
 /// The group as its leader sees it.
 #[derive(Debug, Clone, Default)]
@@ -44,8 +46,8 @@ pub struct LeaderView {
 /// One member as the leader sees it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemberView {
-    /// Whether it was heard from lately.
-    pub online: bool,
+    /// Whether it was heard from lately; none if the leader has not led for long enough to tell.
+    pub online: Option<bool>,
     /// The last entry that it is known to have; none if the leader does not know yet.
     pub matched: Option<u64>,
     /// When it was last heard from; none if never in this term.
@@ -75,6 +77,7 @@ impl Cluster {
         let mut metrics = self.raft_metrics();
         let now = metrics.now();
         let heartbeats = now.heartbeat.as_ref()?;
+        let led_for = self.leadership.borrow().since.elapsed();
         let last_index = now.last_log_index.unwrap_or(0);
         let purged = now.purged.as_ref().map_or(0, |id| id.index());
         let mut seen = LeaderView {
@@ -89,7 +92,10 @@ impl Cluster {
             let matched = now.replication.as_ref().and_then(|all| all.get(id)).copied().flatten();
             let matched = matched.map(|id| id.index());
             let member = MemberView {
-                online: silent.is_some_and(|silent| silent < self.absent_after),
+                online: match silent {
+                    Some(silent) => Some(silent < self.absent_after),
+                    None => (led_for >= self.absent_after).then_some(false),
+                },
                 matched,
                 heard_at: silent
                     .map(|silent| time.plus_ms(-i64::try_from(silent.as_millis()).unwrap_or(i64::MAX))),
@@ -99,13 +105,37 @@ impl Cluster {
             seen.members.insert(*id, member);
         }
         let own = MemberView {
-            online: true,
+            online: Some(true),
             matched: Some(last_index),
             heard_at: Some(time),
             ..MemberView::default()
         };
         seen.members.insert(self.node, own);
         Some(seen)
+    }
+
+    /// The group as its leader sees it, once the leader can tell of everybody whether they are there: a new
+    /// one has to hear from them first, or to wait until it is sure that it does not.
+    pub async fn settled_leader_view(&self) -> Option<LeaderView> {
+        loop {
+            let seen = self.leader_view().await?;
+            if seen.members.values().all(|member| member.online.is_some()) {
+                return Some(seen);
+            }
+            tokio::time::sleep(SETTLING).await;
+        }
+    }
+
+    /// Waits until this leader has heard from another voter, or is sure that none is there.
+    pub(super) async fn heard_from_a_voter(&self) {
+        while let Some(seen) = self.own_leader_view() {
+            let others = seen.voters.iter().filter(|id| **id != self.node);
+            let mut online = others.map(|id| seen.members.get(id).and_then(|member| member.online));
+            if online.clone().any(|online| online == Some(true)) || online.all(|online| online.is_some()) {
+                return;
+            }
+            tokio::time::sleep(SETTLING).await;
+        }
     }
 
     /// Takes note of who is behind, and since when. The leader does it whenever it looks at the group.

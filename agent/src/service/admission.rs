@@ -253,11 +253,14 @@ impl Admission {
             let (presence, states) =
                 tokio::join!(self.cluster.presence(), self.cluster.ask_node_states([old.id].into_iter()));
             let answers = states.values().any(Option::is_some) || old.id == self.own.node_id;
-            let online = presence.is_some_and(|nodes| nodes.get(&old.id).copied().unwrap_or(false));
-            if !answers && !online {
-                return Ok(old.id);
+            let online = presence.and_then(|nodes| nodes.get(&old.id).copied().unwrap_or(Some(false)));
+            let given_up = tokio::time::Instant::now() >= give_up;
+            match online {
+                Some(false) if !answers => return Ok(old.id),
+                None if !answers && given_up => return Err(nobody_can_tell(name)),
+                _ => {}
             }
-            if answers || tokio::time::Instant::now() >= give_up {
+            if answers || given_up {
                 return Err(ApiError::new(
                     ErrorKind::Refused,
                     "node_answers",
@@ -296,6 +299,15 @@ impl Admission {
         let key = String::from_utf8(key.to_vec()).map_err(|error| internal(&error))?;
         Ok(Authority::from_pem(cluster.ca_certificate.clone(), Zeroizing::new(key)))
     }
+}
+
+fn nobody_can_tell(name: &NodeName) -> ApiError {
+    ApiError::new(
+        ErrorKind::Unavailable,
+        "no_leader",
+        format!("there is no leader at this moment that could tell whether {name} is away"),
+        "ask again in a few seconds",
+    )
 }
 
 fn internal(error: &dyn std::fmt::Display) -> ApiError {

@@ -65,7 +65,7 @@ pub struct NodeHealth {
 pub enum Condition {
     /// It keeps up.
     Healthy,
-    /// Without a leader nobody can tell.
+    /// Without a leader nobody can tell, nor can one that was elected just now.
     Unknown,
     /// The leader does not hear from it.
     Offline,
@@ -101,11 +101,12 @@ impl Condition {
 pub async fn health(cluster: &Cluster) -> Health {
     let term = cluster.raft_metrics().now().current_term;
     let expelled = cluster.expelled().map(|expelled| expelled.message.clone());
+    // A leader that was elected just now can't tell yet who is there, and that is no illness.
+    let seen = cluster.settled_leader_view().await;
     let Some(status) = cluster_status(cluster).await else {
         let problem = expelled.unwrap_or_else(|| "the cluster is not initialized yet".to_owned());
         return Health { term, problems: vec![problem], ..Health::default() };
     };
-    let seen = cluster.leader_view().await;
     let voters: Vec<_> = status.nodes.iter().filter(|node| node.voter).collect();
     let online = voters.iter().filter(|node| node.online == Some(true)).count() as u32;
     let quorum = voters.len() as u32 / 2 + 1;
@@ -185,8 +186,10 @@ fn node_health(node: &NodeStatus, seen: Option<&LeaderView>) -> NodeHealth {
 }
 
 fn member_condition(node: &NodeStatus, member: &MemberView, lag: Option<u64>) -> Condition {
-    if !member.online {
-        return Condition::Offline;
+    match member.online {
+        None => return Condition::Unknown,
+        Some(false) => return Condition::Offline,
+        Some(true) => {}
     }
     if node.applied_index.is_none() {
         return Condition::NotAnswering;

@@ -40,7 +40,7 @@ fn status(applied_index: Option<u64>, free_disk_bytes: Option<u64>) -> NodeStatu
 #[test]
 fn a_node_that_lags_is_told_with_the_reason() {
     let there = MemberView {
-        online: true,
+        online: Some(true),
         matched: Some(50_000),
         heard_at: Some(at(9)),
         behind_since: Some(at(5)),
@@ -48,8 +48,9 @@ fn a_node_that_lags_is_told_with_the_reason() {
     };
     let plenty = Some(LOW_DISK_BYTES);
     let rows = [
+        (MemberView { online: None, ..there }, status(None, None), "unknown", None),
         (
-            MemberView { online: false, ..there },
+            MemberView { online: Some(false), ..there },
             status(None, None),
             "offline",
             Some("ms-2 is offline since 2026-11-21T12:00:09Z, 50000 entries behind"),

@@ -60,7 +60,7 @@ async fn may_be_removed(cluster: &Cluster, id: NodeId) -> Result<Node, ApiError>
     }
     let refused =
         |code, message: String, hint: String| ApiError::new(ErrorKind::Refused, code, message, hint);
-    let seen = cluster.own_leader_view().ok_or_else(|| {
+    let seen = cluster.settled_leader_view().await.ok_or_else(|| {
         ApiError::new(
             ErrorKind::Unavailable,
             "no_leader",
@@ -89,7 +89,7 @@ async fn may_be_removed(cluster: &Cluster, id: NodeId) -> Result<Node, ApiError>
                 "wait until another Management Server votes; `quorate node list` shows it".to_owned(),
             ));
         }
-        let online = |id: &NodeId| seen.members.get(id).is_some_and(|member| member.online);
+        let online = |id: &NodeId| seen.members.get(id).is_some_and(|member| member.online == Some(true));
         let (there, away): (Vec<NodeId>, Vec<NodeId>) = rest.iter().partition(|id| online(id));
         let needed = rest.len() / 2 + 1;
         if there.len() < needed {

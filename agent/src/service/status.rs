@@ -32,7 +32,7 @@ pub struct NodeStatus {
     pub node: Node,
     /// Whether it votes.
     pub voter: bool,
-    /// Whether the leader has heard from it lately; none without a leader.
+    /// Whether the leader has heard from it lately; none without a leader, or if a new one can't tell yet.
     pub online: Option<bool>,
     /// What it has applied; none if it does not answer.
     pub applied_index: Option<u64>,
@@ -65,7 +65,9 @@ pub async fn cluster_status(cluster: &Cluster) -> Option<ClusterStatus> {
             NodeStatus {
                 node: node.clone(),
                 voter: node.role == NodeRole::Management && voters.contains(&node.id),
-                online: presence.as_ref().map(|online| online.get(&node.id).copied().unwrap_or(false)),
+                online: presence
+                    .as_ref()
+                    .and_then(|online| online.get(&node.id).copied().unwrap_or(Some(false))),
                 applied_index: answer
                     .map(|state| state.applied_index)
                     .or_else(|| is_own.then(|| view.applied_index())),
