@@ -21,7 +21,7 @@ pub struct View {
     /// The last applied entry; none before the first.
     pub applied: Option<LogId>,
     /// The membership as of that entry.
-    pub membership: StoredMembership,
+    pub membership: Arc<StoredMembership>,
     /// Digest of the state.
     pub digest: Digest,
 }

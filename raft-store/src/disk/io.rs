@@ -1,10 +1,8 @@
-//! The two threads that write the database.
+//! The two threads that write the database, and the first of them.
 //!
 //! **raft-io** takes vote, append, truncate and purge in order. It writes all that waits as one
 //! batch, syncs the write-ahead log once for all of it (group commit), then completes the callbacks
-//! in order. **raft-apply** writes what applied entries changed, without a sync. A quorum may have
-//! an entry before this node has written it, so a crash can leave a state that is ahead of the log:
-//! openraft finds that at start and drops the log up to there.
+//! in order. **raft-apply** writes what applied entries changed: see [`super::apply`].
 //!
 //! A write or sync that fails is final: nobody tries again, every request from then on fails with the
 //! first reason, openraft stops, and the node stops with it. What a failed sync left in the page cache
@@ -26,6 +24,7 @@ use rocksdb::WriteBatch;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    apply::{self, Applied, ApplyOp, RaftApply},
     db::{Db, Family, meta_key},
     failure::Failure,
     floor::Floor,
@@ -39,14 +38,14 @@ use crate::{
     records::{LogIdRecord, VoteRecord},
 };
 
-/// Requests that may wait for a thread before callers are held back.
+/// Requests that may wait for raft-io before callers are held back.
 const QUEUE: usize = 4096;
 /// Requests that become one batch at most.
 const MAX_GROUP: usize = 1024;
 /// Bytes that become one batch, about.
 const MAX_GROUP_BYTES: usize = 8 << 20;
 
-type Done = oneshot::Sender<io::Result<()>>;
+pub(super) type Done = oneshot::Sender<io::Result<()>>;
 
 /// One request to raft-io.
 pub(super) enum RaftOp {
@@ -62,21 +61,11 @@ pub(super) enum RaftOp {
     Committed(Option<LogId>),
 }
 
-/// One request to raft-apply.
-pub(super) struct ApplyOp {
-    /// What to write.
-    pub(super) batch: WriteBatch,
-    /// Sync before it is done: for an installed snapshot up to this id, whose log is not there to
-    /// repeat it.
-    pub(super) synced: Option<LogId>,
-    /// Told once it is written.
-    pub(super) done: Done,
-}
-
 /// The way to the two threads. Dropping it lets them finish what waits, and end.
 pub(super) struct IoThreads {
     raft: Option<mpsc::Sender<RaftOp>>,
     apply: Option<mpsc::Sender<ApplyOp>>,
+    failure: Failure,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -90,7 +79,7 @@ impl IoThreads {
         failure: &Failure,
     ) -> io::Result<IoThreads> {
         let (raft, raft_requests) = mpsc::channel(QUEUE);
-        let (apply, apply_requests) = mpsc::channel(QUEUE);
+        let (apply, apply_requests) = mpsc::channel(apply::QUEUE);
         let disk = Disk {
             db: db.clone(),
             floor: Arc::new(floor),
@@ -98,12 +87,12 @@ impl IoThreads {
             failure: failure.clone(),
         };
         let raft_io = RaftIo { disk: disk.clone(), cache: cache.clone() };
-        let raft_apply = RaftApply { disk };
+        let raft_apply = RaftApply::new(disk);
         let threads = vec![
             thread::Builder::new().name("raft-io".into()).spawn(move || raft_io.run(raft_requests))?,
             thread::Builder::new().name("raft-apply".into()).spawn(move || raft_apply.run(apply_requests))?,
         ];
-        Ok(IoThreads { raft: Some(raft), apply: Some(apply), threads })
+        Ok(IoThreads { raft: Some(raft), apply: Some(apply), failure: failure.clone(), threads })
     }
 
     /// Hands a request to raft-io, in the order of the calls.
@@ -114,17 +103,34 @@ impl IoThreads {
         }
     }
 
-    /// Hands a batch to raft-apply and waits until it is written, and synced if it holds the state as
-    /// of `synced`.
-    pub(super) async fn apply(&self, batch: WriteBatch, synced: Option<LogId>) -> io::Result<()> {
+    /// Hands over what applied entries changed. It is written later, in the order of the calls.
+    ///
+    /// # Errors
+    /// The store's first failure: what was handed over before may not have been written.
+    pub(super) async fn applied(&self, applied: Applied) -> io::Result<()> {
+        self.failure.check()?;
+        self.to_apply(ApplyOp::Applied(applied)).await
+    }
+
+    /// Hands over an installed snapshot, which covers the log up to `upto`, and waits until it is synced.
+    pub(super) async fn installed(&self, batch: WriteBatch, upto: Option<LogId>) -> io::Result<()> {
         let (done, result) = oneshot::channel();
-        match &self.apply {
-            Some(apply) => {
-                apply.send(ApplyOp { batch, synced, done }).await.map_err(|_| ended("raft-apply"))?;
-            }
-            None => return Err(ended("raft-apply")),
-        }
+        self.to_apply(ApplyOp::Installed(batch, upto, done)).await?;
         result.await.map_err(|_| ended("raft-apply"))?
+    }
+
+    /// Waits until everything that was applied before is written.
+    pub(super) async fn written(&self) -> io::Result<()> {
+        let (done, result) = oneshot::channel();
+        self.to_apply(ApplyOp::Written(done)).await?;
+        result.await.map_err(|_| ended("raft-apply"))?
+    }
+
+    async fn to_apply(&self, op: ApplyOp) -> io::Result<()> {
+        match &self.apply {
+            Some(apply) => apply.send(op).await.map_err(|_| ended("raft-apply")),
+            None => Err(ended("raft-apply")),
+        }
     }
 }
 
@@ -150,15 +156,15 @@ fn ended(thread: &str) -> io::Error {
 
 /// What both threads write to.
 #[derive(Clone)]
-struct Disk {
-    db: Arc<Db>,
-    floor: Arc<Floor>,
-    metrics: StoreMetrics,
-    failure: Failure,
+pub(super) struct Disk {
+    pub(super) db: Arc<Db>,
+    pub(super) floor: Arc<Floor>,
+    pub(super) metrics: StoreMetrics,
+    pub(super) failure: Failure,
 }
 
 impl Disk {
-    fn sync(&self) -> io::Result<()> {
+    pub(super) fn sync(&self) -> io::Result<()> {
         let started = Instant::now();
         self.db.sync()?;
         self.metrics.wal_fsync.observe(started.elapsed().as_secs_f64());
@@ -167,7 +173,7 @@ impl Disk {
     }
 
     /// Remembers a failure, once, and says so.
-    fn fail_on(&self, result: &io::Result<()>, what: &str) {
+    pub(super) fn fail_on(&self, result: &io::Result<()>, what: &str) {
         if let Err(error) = result
             && self.failure.check().is_ok()
         {
@@ -382,32 +388,4 @@ fn op_bytes(op: &RaftOp) -> usize {
 /// The key of a log entry: big-endian, so that key order is log order.
 pub(super) fn log_key(index: u64) -> [u8; 8] {
     index.to_be_bytes()
-}
-
-struct RaftApply {
-    disk: Disk,
-}
-
-impl RaftApply {
-    fn run(self, mut requests: mpsc::Receiver<ApplyOp>) {
-        while let Some(ApplyOp { batch, synced, done }) = requests.blocking_recv() {
-            let started = Instant::now();
-            let result = self.write(batch, synced);
-            self.disk.metrics.apply_commit.observe(started.elapsed().as_secs_f64());
-            self.disk.fail_on(&result, "writing applied entries");
-            drop(done.send(result));
-        }
-    }
-
-    fn write(&self, batch: WriteBatch, synced: Option<LogId>) -> io::Result<()> {
-        self.disk.failure.check()?;
-        failpoint::pass("store.apply.begun");
-        self.disk.db.write(batch)?;
-        failpoint::pass("store.apply.written");
-        if synced.is_some() {
-            self.disk.sync()?;
-            self.disk.floor.raise(synced, None)?;
-        }
-        Ok(())
-    }
 }

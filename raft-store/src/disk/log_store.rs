@@ -282,6 +282,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
+        // The state of what is purged must be written before: no log could repeat it.
+        self.shared.threads.written().await?;
         let begin = {
             let mut cache = self.shared.cache();
             let begin = cache.begin();

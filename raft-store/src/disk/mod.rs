@@ -3,13 +3,14 @@
 //! ```text
 //! openraft ── append, vote, truncate, purge ──> log_store ──> io (raft-io thread) ──┐
 //!     │                                            │ (cache: readable at once)      ├──> RocksDB, one WAL
-//!     └── apply ──> state_machine ──> applier (pure) ──> io (apply thread) ─────────┘
+//!     └── apply ──> state_machine ──> applier (pure) ──> apply (raft-apply thread) ─┘
 //! ```
 //!
-//! Only the two threads of `io` write the database, so nothing blocks a tokio worker on the disk.
+//! Only these two threads write the database, so nothing blocks a tokio worker on the disk.
 //! Beside it lie the `floor`, below which the node refuses to start, the snapshots, and, once damage
 //! was found, the note of the `quarantine`.
 
+mod apply;
 mod db;
 mod error;
 mod failure;
@@ -26,9 +27,12 @@ mod snapshot_file;
 mod state_machine;
 
 pub use error::OpenError;
+pub use failure::Failure;
 pub use log_store::{LogReader, LogStore};
 pub use metrics::StoreMetrics;
-pub use open::{IncomingSnapshots, Marker, RecomputedDigest, Store, StoreOptions, recompute_digest};
+pub use open::{
+    IncomingSnapshots, Marker, RecomputedDigest, Store, StoreOptions, read_state, recompute_digest,
+};
 pub use snapshot::SnapshotBuilder;
 pub use snapshot_file::{FORMAT as SNAPSHOT_FORMAT, SnapshotError, SnapshotFile, SnapshotReceiver};
 pub use state_machine::StateMachine;

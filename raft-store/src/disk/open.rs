@@ -30,6 +30,7 @@ use crate::{
     failpoint,
     raft_types::{LogId, Vote},
     records::{EntryRecord, LogIdRecord, VoteRecord},
+    state::State,
     view::Views,
 };
 
@@ -71,6 +72,8 @@ pub struct Store {
     pub views: Arc<Views>,
     /// Where snapshots are taken in.
     pub incoming: IncomingSnapshots,
+    /// The first failed write or sync.
+    pub failure: Failure,
 }
 
 /// Takes in snapshots that a leader sends.
@@ -121,7 +124,7 @@ impl Store {
         let log = LogStore::new(db.clone(), cache, threads.clone(), quarantine.clone()).map_err(damaged)?;
         let machine = StateMachine::new(recovered, db, threads, snapshots.clone(), quarantine);
         let views = machine.views();
-        Ok(Store { log, machine, views, incoming: IncomingSnapshots { folder: snapshots } })
+        Ok(Store { log, machine, views, incoming: IncomingSnapshots { folder: snapshots }, failure })
     }
 }
 
@@ -282,6 +285,13 @@ pub struct RecomputedDigest {
     pub recomputed: Digest,
     /// How many rows there are.
     pub rows: u64,
+}
+
+/// The state in the store at `folder`, read without changing anything; none if there is none, or it can't
+/// be read, which whoever opens the store is told.
+pub fn read_state(folder: &Path) -> Option<State> {
+    let db = Db::open_read_only(&database_path(folder)).ok()?;
+    recover(&db).ok().map(|recovered| recovered.state)
 }
 
 /// Recomputes the digest of a stopped node's state from its rows. Changes nothing, but for the

@@ -145,7 +145,7 @@ impl SnapshotFile {
         let record = |source| SnapshotError::Record { path: path.to_owned(), source };
         let mut out = FrameWriter::create(path).map_err(io_error)?;
 
-        let meta = SnapshotMeta { last_log_id: view.applied, last_membership: view.membership.clone() };
+        let meta = SnapshotMeta { last_log_id: view.applied, last_membership: (*view.membership).clone() };
         let mut rows = 0;
         for table in view.state.tables() {
             table.rows(&mut |_, _| rows += 1).map_err(record)?;

@@ -10,6 +10,7 @@ use openraft::{
 use rocksdb::WriteBatch;
 
 use super::{
+    apply::{Applied, Position},
     db::{Db, Family, meta_key},
     io::IoThreads,
     quarantine::Quarantine,
@@ -21,7 +22,6 @@ use crate::{
     command::Outcome,
     digest::Digest,
     failpoint,
-    mutant::{self, Mutant},
     proposal::{Answer, Revision},
     raft_types::{EntryPayload, LogId, SnapshotMeta, StoredMembership, TypeConfig},
     records::{LogIdRecord, StoredMembershipRecord},
@@ -36,7 +36,9 @@ const MAX_BATCH: usize = 1024;
 pub struct StateMachine {
     applier: Applier,
     applied: Option<LogId>,
-    membership: StoredMembership,
+    membership: Arc<StoredMembership>,
+    /// Whether the membership was changed since the last write.
+    membership_changed: bool,
     views: Arc<Views>,
     db: Arc<Db>,
     threads: Arc<IoThreads>,
@@ -87,6 +89,7 @@ impl StateMachine {
         quarantine: Quarantine,
     ) -> StateMachine {
         let Recovered { state, digest, applied, membership } = recovered;
+        let membership = Arc::new(membership);
         let applier = Applier::resume(state, digest);
         let views = Arc::new(Views::new(View {
             state: applier.state().clone(),
@@ -94,7 +97,17 @@ impl StateMachine {
             membership: membership.clone(),
             digest,
         }));
-        StateMachine { applier, applied, membership, views, db, threads, snapshots, quarantine }
+        StateMachine {
+            applier,
+            applied,
+            membership,
+            membership_changed: false,
+            views,
+            db,
+            threads,
+            snapshots,
+            quarantine,
+        }
     }
 
     /// Where readers find what was applied.
@@ -119,7 +132,8 @@ impl StateMachine {
             }
             EntryPayload::Blank => self.nothing(id),
             EntryPayload::Membership(membership) => {
-                self.membership = StoredMembership::new(Some(id), membership.clone());
+                self.membership = Arc::new(StoredMembership::new(Some(id), membership.clone()));
+                self.membership_changed = true;
                 self.nothing(id)
             }
         };
@@ -139,35 +153,28 @@ impl StateMachine {
         Answer { revision: Revision { epoch, index: id.index() }, result: Ok(Outcome::Nothing) }
     }
 
-    /// What was applied since the last call.
-    fn take_changes(&mut self) -> io::Result<WriteBatch> {
-        let mut batch = WriteBatch::default();
-        for change in self.applier.take_changes().map_err(io::Error::other)? {
-            match change.after {
-                Some(row) => self.db.put(&mut batch, Family::State, &change.key, &row)?,
-                None => self.db.delete(&mut batch, Family::State, &change.key)?,
-            }
-        }
-        Ok(batch)
+    /// Hands over what was applied since the last call, to be written as one batch with where it ends.
+    async fn hand_over_applied(&mut self) -> io::Result<()> {
+        let rows = self.applier.take_changes().map_err(io::Error::other)?;
+        let position = self.position();
+        self.threads.applied(Applied { rows, position }).await
     }
 
-    /// Writes what was applied since the last call, and where it ends, in one batch.
-    async fn write_applied(&mut self) -> io::Result<()> {
-        let mut batch = self.take_changes()?;
-        if mutant::active(Mutant::ApplyInTwo) {
-            self.threads.apply(std::mem::take(&mut batch), None).await?;
+    fn position(&mut self) -> Position {
+        let changed = std::mem::take(&mut self.membership_changed);
+        Position {
+            applied: self.applied,
+            membership: changed.then(|| self.membership.clone()),
+            digest: self.applier.digest(),
         }
-        self.add_position(&mut batch)?;
-        self.threads.apply(batch, None).await
     }
 
-    fn add_position(&self, batch: &mut WriteBatch) -> io::Result<()> {
-        if let Some(applied) = self.applied {
-            self.db.put_meta(batch, meta_key::APPLIED, &LogIdRecord::from(applied))?;
-        }
-        let membership = StoredMembershipRecord::from(&self.membership);
-        self.db.put_meta(batch, meta_key::MEMBERSHIP, &membership)?;
-        self.db.put_meta(batch, meta_key::DIGEST, &self.applier.digest())
+    /// Waits until everything that was applied is in the database.
+    ///
+    /// # Errors
+    /// The store's first failure.
+    pub async fn written(&self) -> io::Result<()> {
+        self.threads.written().await
     }
 }
 
@@ -176,7 +183,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
-        Ok((self.applied, self.membership.clone()))
+        Ok((self.applied, (*self.membership).clone()))
     }
 
     async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
@@ -193,7 +200,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                     answers.push((responder, answer));
                 }
             }
-            self.write_applied().await?;
+            // Nobody waits for the disk: what a crash takes of it is applied again from the log.
+            self.hand_over_applied().await?;
             self.publish();
             for (responder, answer) in answers {
                 responder.send(answer);
@@ -235,10 +243,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         failpoint::pass("store.install.adopted");
         self.applier = Applier::resume(state, digest);
         self.applied = meta.last_log_id;
-        self.membership = meta.last_membership.clone();
-        self.add_position(&mut batch)?;
+        self.membership = Arc::new(meta.last_membership.clone());
+        self.membership_changed = true;
+        self.position().put(&self.db, &mut batch)?;
         // The log behind a snapshot is gone, so nothing could repeat what is not synced.
-        self.threads.apply(batch, self.applied).await?;
+        self.threads.installed(batch, self.applied).await?;
         failpoint::pass("store.install.written");
         self.publish();
         Ok(())

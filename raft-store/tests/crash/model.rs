@@ -32,8 +32,10 @@ pub(crate) struct Model {
     replays: BTreeMap<u64, Applier>,
     /// Acknowledged entries so far, in all rounds.
     pub(crate) acknowledgements: u64,
-    /// Applied, and so answered.
+    /// One behind the last entry that was applied, and so answered.
     answered: u64,
+    /// One behind the last entry whose effect was written.
+    written: u64,
 }
 
 /// What is lost with the processes' memory.
@@ -58,6 +60,7 @@ impl Model {
             replays: BTreeMap::from([(0, Applier::default())]),
             acknowledgements: 0,
             answered: 0,
+            written: 0,
         }
     }
 
@@ -93,15 +96,16 @@ impl Model {
                 self.vote =
                     Some(if committed { Vote::new_committed(term, node) } else { Vote::new(term, node) });
             }
-            "t" => self.acknowledged = self.acknowledged.min(number(0) + 1),
-            "P" => {
+            "t" => self.truncated(number(0) + 1),
+            "p" => {
                 self.extend_history(number(0) + 1);
                 self.answered = number(0) + 1;
             }
+            "P" => self.written = number(0) + 1,
             "i" => self.installing = Some((number(0), number(1), number(2))),
             "I" => {
                 self.take_installed();
-                self.answered = number(0) + 1;
+                (self.answered, self.written) = (number(0) + 1, number(0) + 1);
             }
             "x" => self.purgeable = self.purgeable.max(number(0) + 1),
             _ => {}
@@ -124,7 +128,7 @@ impl Model {
         self.handed_over.retain(|index, _| *index < end);
         self.acknowledged = end;
         self.extend_history(applied);
-        self.answered = applied;
+        (self.answered, self.written) = (applied, applied);
         Ok(())
     }
 
@@ -134,6 +138,15 @@ impl Model {
             let term = self.handed_over.get(&index).and_then(|terms| terms.last().copied());
             self.history.push(term.unwrap_or(u64::MAX));
         }
+    }
+
+    /// What follows is gone: a child that came back with less applied than was answered takes it for not
+    /// committed.
+    fn truncated(&mut self, end: u64) {
+        self.acknowledged = self.acknowledged.min(end);
+        self.answered = self.answered.min(end);
+        self.history.truncate(end as usize);
+        self.replays.split_off(&(end + 1));
     }
 
     fn take_installed(&mut self) {
@@ -158,11 +171,14 @@ impl Model {
         {
             self.take_installed();
         }
-        if crash == Crash::Power {
-            self.answered = self.answered.min(applied);
+        if crash == Crash::Process && applied < self.written {
+            return Err(format!("{applied} entries are applied, the effect of {} was written", self.written));
         }
-        if crash == Crash::Process && applied < self.answered {
-            return Err(format!("{applied} entries are applied, {} were answered", self.answered));
+        if self.answered > self.acknowledged {
+            return Err(format!(
+                "{} entries were answered, and {} acknowledged",
+                self.answered, self.acknowledged
+            ));
         }
         // What was applied was acknowledged, even if nobody was told that it was applied.
         if applied > self.history.len() as u64 {
