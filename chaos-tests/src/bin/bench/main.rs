@@ -17,6 +17,7 @@ mod idle;
 mod load;
 mod ours;
 mod report;
+mod syncs;
 mod usage;
 
 use std::{path::Path, process::ExitCode, time::Duration};
@@ -28,6 +29,7 @@ use crate::{
     etcd::Etcd,
     load::Sample,
     report::{Pair, Report},
+    syncs::{Syncs, Written},
 };
 
 /// How many writers at a time.
@@ -137,8 +139,12 @@ fn changes_and_reads(arguments: &Arguments, folder: &Path) -> Result<()> {
     let (mut stage, etcd) = start_both()?;
     let duration = Duration::from_secs(arguments.seconds);
     let mut changes = Vec::new();
+    let mut syncs = Vec::new();
     for writers in WRITERS {
         let leader = stage.cluster.leader()?;
+        let written =
+            [leader, (leader + 1) % stage.cluster.nodes.len()].map(|index| &stage.cluster.nodes[index]);
+        let before = written.map(Written::so_far);
         changes.push(alternate(
             &format!("{writers} writers"),
             arguments.rounds,
@@ -146,6 +152,10 @@ fn changes_and_reads(arguments: &Arguments, folder: &Path) -> Result<()> {
             || ours::changes(&stage.cluster.nodes[leader].admin_socket, writers, duration, arguments.rounds),
             || etcd.puts(writers, duration),
         )?);
+        let after = written.map(Written::so_far);
+        let [of_leader, of_follower] =
+            [0, 1].map(|node| Written::syncs_per_entry(&before[node], &after[node]));
+        syncs.push(Syncs { writers, leader: of_leader?, follower: of_follower? });
     }
     let mut reads = Vec::new();
     for readers in READERS {
@@ -159,7 +169,7 @@ fn changes_and_reads(arguments: &Arguments, folder: &Path) -> Result<()> {
         )?);
     }
     stage.cluster.stop()?;
-    let report = Report { seconds: arguments.seconds, rounds: arguments.rounds, changes, reads };
+    let report = Report { seconds: arguments.seconds, rounds: arguments.rounds, changes, syncs, reads };
     report.print();
     report.write(&folder.join("bench.json"))
 }

@@ -18,6 +18,7 @@ use crate::{
     failover::{Failover, Stopped},
     growth, idle,
     load::Sample,
+    syncs::Syncs,
 };
 
 /// The same measurement on both.
@@ -40,6 +41,8 @@ pub(crate) struct Report {
     pub(crate) rounds: usize,
     /// Changes, by the number of writers.
     pub(crate) changes: Vec<Pair>,
+    /// Syncs for each entry, by the number of writers.
+    pub(crate) syncs: Vec<Syncs>,
     /// Reads, by the number of readers.
     pub(crate) reads: Vec<Pair>,
 }
@@ -77,6 +80,14 @@ impl Report {
             "\nChanges in a second: CreateToken on the leader's socket, beside etcd's Put (ratio: ours / etcd)"
         );
         println!("{}", table("WRITERS", &self.changes));
+        let syncs = self
+            .syncs
+            .iter()
+            .map(|syncs| format!("{:.2}/{:.2} with {} writers", syncs.leader, syncs.follower, syncs.writers));
+        println!(
+            "Syncs for each entry, at the leader and at a follower: {}",
+            syncs.collect::<Vec<_>>().join(", ")
+        );
         println!(
             "\nReads in a second: Check over the Unix socket, beside etcd's serializable Range over loopback"
         );
@@ -94,6 +105,7 @@ impl Report {
             "seconds": self.seconds,
             "rounds": self.rounds,
             "changes": pairs(&self.changes),
+            "syncs_per_entry": self.syncs,
             "reads": pairs(&self.reads),
         });
         files::write_atomically(path, &format!("{value:#}\n"))?;
