@@ -104,6 +104,43 @@ fn a_follower_at_an_address_that_does_not_answer_costs_the_others_nothing_and_ca
 }
 
 #[test]
+fn a_linearizable_read_works_on_every_node_and_ends_in_time_without_a_quorum() {
+    let (mut stage, _alone) = three();
+    let cluster = &mut stage.cluster;
+    let [leader, one, two] = roles(cluster);
+    for _ in 0..20 {
+        let token = cluster.nodes[leader].cli(["token", "create", "--admin", "read"]);
+        token.json::<quorate_chaos_tests::cluster::NewToken>().unwrap();
+        let made = cluster.nodes[leader].metric(APPLIED).unwrap();
+        for follower in [one, two] {
+            let health = cluster.nodes[follower].admin().health().unwrap();
+            assert!(health.linearizable, "{health:?}");
+            // Whoever has read knows of every change that was acknowledged before.
+            let applied = cluster.nodes[follower].admin().status().unwrap();
+            let own = applied.nodes.iter().find(|node| node.name == cluster.nodes[follower].name).unwrap();
+            assert!(own.applied_index.unwrap() as f64 >= made, "{own:?}, {made} at the leader");
+        }
+    }
+
+    // Without a quorum it is refused, by the leader and by a follower that reaches it; nobody waits for ever.
+    cluster.nodes[two].pause().unwrap();
+    let health = cluster.nodes[one].admin().health().unwrap();
+    assert!(health.linearizable, "two of three are enough: {health:?}");
+    cluster.nodes[one].pause().unwrap();
+    let health = cluster.nodes[leader].admin().health().unwrap();
+    assert!(!health.linearizable, "{health:?}");
+    assert!(health.problems.iter().any(|problem| problem.contains("linearizable")), "{health:?}");
+    for node in [one, two] {
+        cluster.nodes[node].resume().unwrap();
+    }
+    wait::until("a linearizable read again", PATIENCE, || {
+        let health = cluster.nodes[one].admin().health()?;
+        Ok(Seen::when(health.linearizable, || format!("{health:?}")))
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_killed_leader_is_replaced_long_before_an_election_timeout_and_no_change_fails() {
     let (mut stage, _alone) = three();
     let cluster = &mut stage.cluster;
