@@ -174,7 +174,10 @@ fn sync(fd: RawFd, call: libc::c_long) -> i32 {
     } else if result == 0 {
         let identity = identity(&metadata);
         if is_floor {
-            fs::write(watch.copies.join(&identity), content).unwrap();
+            // Whole or not at all: another thread may end the process meanwhile.
+            let new = watch.copies.join(format!("{identity}.new"));
+            fs::write(&new, content).unwrap();
+            fs::rename(new, watch.copies.join(&identity)).unwrap();
         }
         watch.note(&format!("S {identity} {}", metadata.len()));
     }
