@@ -112,6 +112,7 @@ fn changes_licensing(command: &Command) -> bool {
         | Command::ReportStart(_)
         | Command::RemoveNode(_)
         | Command::ReplaceNode(_)
+        | Command::DecideJoin(_)
         | Command::InstallLicense(_) => true,
         Command::InitCluster(_)
         | Command::CreateToken(_)
@@ -120,6 +121,10 @@ fn changes_licensing(command: &Command) -> bool {
         | Command::RecordRequest(_)
         | Command::CloseActivation(_)
         | Command::Tick(_)
-        | Command::RaiseFeatureLevel(_) => false,
+        | Command::RaiseFeatureLevel(_)
+        | Command::ReportCertificate(_)
+        | Command::RotateCa(_)
+        | Command::AdvanceCa(_)
+        | Command::RequestJoin(_) => false,
     }
 }
