@@ -119,6 +119,7 @@ fn joiner(request: JoinRequest) -> Result<(JoinToken, Joiner), Status> {
         },
         certificate_request: request.certificate_request,
         signature,
+        wait: Duration::from_secs(u64::from(request.wait_seconds)),
         replace: optional(request.replace)
             .map(|name| name.parse())
             .transpose()

@@ -57,6 +57,8 @@ pub struct Joiner {
     pub certificate_request: String,
     /// By its identity key, over the certificate request.
     pub signature: NodeSignature,
+    /// How long it waits for an administrator's decision, before it asks again.
+    pub wait: Duration,
     /// The node whose place it takes, on the same computer; none: it is a further node.
     pub replace: Option<NodeName>,
 }
@@ -201,7 +203,7 @@ impl Admission {
                 tracing::info!(%node, %replaced, name = %joiner.name, %role, "a node was replaced");
                 node
             }
-            Outcome::JoinPending { token } => self.accepted(token, &joiner.name).await?,
+            Outcome::JoinPending { token } => self.accepted(token, &joiner.name, joiner.wait).await?,
             other => return Err(unexpected(&other)),
         };
 
@@ -224,15 +226,17 @@ impl Admission {
     }
 
     /// Waits a while for an administrator's decision. The id of the node, if it is accepted.
-    async fn accepted(&self, token: TokenId, name: &NodeName) -> Result<NodeId, ApiError> {
-        tracing::info!(%name, %token, "a node waits to be accepted");
+    async fn accepted(&self, token: TokenId, name: &NodeName, wait: Duration) -> Result<NodeId, ApiError> {
+        if wait.is_zero() {
+            tracing::info!(%name, %token, "a node waits to be accepted");
+        }
         let decision = || {
             let view = self.cluster.view();
             view.state.pending_joins().get(&token).map(|pending| pending.decision.clone())
         };
         let mut applied = self.cluster.views().subscribe();
         let decided = applied.wait_for(|_| decision().is_none_or(|known| known != JoinDecision::Waiting));
-        let _ = tokio::time::timeout(DECISION_DEADLINE, decided).await;
+        let _ = tokio::time::timeout(wait.min(DECISION_DEADLINE), decided).await;
         match decision() {
             Some(JoinDecision::Accepted { node, .. }) => Ok(node),
             Some(JoinDecision::Refused { by, at }) => {

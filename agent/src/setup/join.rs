@@ -116,6 +116,7 @@ pub async fn join(
             .into(),
         certificate_request: tls_key.request.clone(),
         replace: if options.replace { config.node.name.to_string() } else { String::new() },
+        wait_seconds: 0,
     };
     let tls = pinned_client(token.ca_fingerprint)?;
     let waiting =
@@ -139,7 +140,7 @@ pub(crate) fn key_fingerprint(key: &NodePublicKey) -> String {
 async fn ask_until_decided(
     options: &JoinOptions,
     tls: Arc<ClientConfig>,
-    request: JoinRequest,
+    mut request: JoinRequest,
     waits: impl FnOnce(),
 ) -> Result<JoinResponse, SetupError> {
     let give_up = tokio::time::Instant::now() + options.patience;
@@ -152,6 +153,8 @@ async fn ask_until_decided(
                 if let Some(waits) = waits.take() {
                     waits();
                 }
+                let left = give_up.saturating_duration_since(tokio::time::Instant::now());
+                request.wait_seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
                 tokio::time::sleep(ASK_AGAIN).await;
             }
             result => return result,

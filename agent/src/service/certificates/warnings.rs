@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_certificate_is_warned_of_when_its_renewal_must_have_failed() {
-        let at = |ms| Timestamp::from_unix_ms(1_800_000_000_000 + ms);
+        let at = |ms: i64| Timestamp::from_unix_ms(1_800_000_000_000 + ms);
         let certificate = NodeCertificate {
             serial: "01".to_owned(),
             issuer: None,
