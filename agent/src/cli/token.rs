@@ -58,7 +58,7 @@ pub(crate) struct CreateArgs {
     name: Option<NodeName>,
 
     /// The node waits until an administrator accepts it (quorate node accept).
-    #[arg(long, requires = "role")]
+    #[arg(long, conflicts_with = "admin")]
     approval: bool,
 
     /// How long it is good for, as 30m, 12h or 7d. By default 1h for a node, 90d for an administrator.
