@@ -2,6 +2,8 @@
 //!
 //! Stopping: leadership is handed over, listeners drain, tasks end, Raft stops, RocksDB closes.
 
+mod identity;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -23,6 +25,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 
+use self::identity::Identity;
 use crate::{
     api::{AdminApi, ClusterApi, NodeGate, OwnStart, http, license::LicenseApi, ops, removed},
     cluster::{
@@ -36,9 +39,9 @@ use crate::{
     license_files,
     metrics::Metrics,
     metrics_watch,
-    net::{Limits, Listener, Members, Peers, bind_unix},
-    pki::{NodeTls, PkiError, install_crypto_provider, server_config},
-    service::{Activations, Admission, OwnReport, Signing, licensing::Licensing, report_node},
+    net::{Limits, Listener, Members, bind_unix},
+    pki::{PkiError, install_crypto_provider},
+    service::{Activations, Admission, OwnReport, Signing, keep_rotation, licensing::Licensing, report_node},
     setup,
 };
 
@@ -187,6 +190,7 @@ fn prepare(config: &Config, options: ServeOptions, metrics: &Metrics) -> Result<
     };
     let mut own = dir.prepared_for(&config.node.name, renamed)?;
     let lock = dir.lock()?;
+    dir.check_private()?;
     let path = dir.path().to_owned();
     if let Some(message) = dir.removed()? {
         return Err(AppError::Removed { message, path });
@@ -292,18 +296,15 @@ impl Node {
         metrics.set_role(own.role);
         Metrics::advance(&metrics.server_starts, start.counter);
 
-        // Identity and secrets.
-        let tls_files = dir.tls()?;
-        let node_tls = NodeTls::new(&tls_files, own.cluster_id)?;
-        let node_key = Arc::new(dir.node_key()?);
-        let management_key = dir.management_key()?;
         let roots = Arc::new(TrustRoots(config.license.trust_roots.clone()));
 
         // Consensus.
         let runtime = RaftRuntime::start().map_err(AppError::Threads)?;
         let raft_handle = runtime.handle().clone();
-        let peers =
-            Arc::new(Peers::new(node_tls.clone(), store.views.clone(), metrics.clone(), raft_handle.clone()));
+        let identity =
+            Identity::load(&config, &dir, &own, &store.views, &metrics, raft_handle.clone()).await?;
+        let web_tls = identity.web(&metrics, &tracker, &stop)?;
+        let Identity { tls, node_key, management_key, peers, certificates, .. } = identity;
         // A removed node, or a copy, is told so before it can take part in anything.
         let state = store.views.current().state.clone();
         if let Some(expelled) = ask_others(&peers, &state, own.node_id).await {
@@ -330,7 +331,7 @@ impl Node {
             computer_id,
             build.clone(),
         ));
-        let admission = Arc::new(Admission::new(cluster.clone(), own.clone(), management_key.clone()));
+        let admission = Arc::new(Admission::new(cluster.clone(), own.clone(), certificates.signer().clone()));
         let licensing = Licensing::new(cluster.views().clone(), own.node_id, roots.clone());
         let activations = Arc::new(Activations::new(
             cluster.clone(),
@@ -348,10 +349,17 @@ impl Node {
             gate: gate.clone(),
             activations: activations.clone(),
             licensing: licensing.clone(),
+            certificates: certificates.clone(),
             tracker: tracker.clone(),
         };
-        let cluster_api =
-            ClusterApi::service(cluster.clone(), gate.clone(), admission, signing, dir.path().to_owned());
+        let cluster_api = ClusterApi::service(
+            cluster.clone(),
+            gate.clone(),
+            admission,
+            signing,
+            certificates.clone(),
+            dir.path().to_owned(),
+        );
         let node_routes = Routes::new(RaftReceiver::service(cluster.clone(), gate))
             .add_service(cluster_api)
             .add_service(admin.clone().service());
@@ -379,13 +387,12 @@ impl Node {
         let (closed, closed_connections) = mpsc::channel(16);
         listener("node-to-node", node_routes.into_axum_router())
             .for_members(raft_handle.clone(), Members { peers, closed })
-            .serve_tcp(raft_port, Some(node_tls.server));
+            .serve_tcp(raft_port, Some(tls.server));
         tracker.spawn_on(
             watch_closed_connections(cluster.clone(), closed_connections, stop.clone()),
             &raft_handle,
         );
-        listener("management", http::router(http_state))
-            .serve_tcp(http_port, Some(server_config(&tls_files)?));
+        listener("management", http::router(http_state)).serve_tcp(http_port, Some(web_tls));
         let product_router = product_routes.into_axum_router();
         listener("product", product_router.clone()).serve_tcp(product_port, None);
         listener("product", product_router).serve_unix(product_socket);
@@ -406,7 +413,9 @@ impl Node {
         tracker.spawn(host::disk_space::watch(dir.path().to_owned(), metrics.clone(), stop.clone()));
         tracker.spawn(metrics_watch::run(cluster.clone(), metrics, stop.clone()));
         tracker.spawn(watch_standing(cluster.clone(), dir.clone(), stop.clone()));
+        tracker.spawn(certificates.run(cluster.clone(), stop.clone()));
         if own.role == NodeRole::Management {
+            tracker.spawn(keep_rotation(cluster.clone(), stop.clone()));
             tracker.spawn(keep_membership(cluster.clone(), stop.clone()));
             let (finishing, stop) = (activations, stop.clone());
             tracker.spawn(async move { finishing.finish_left_open(stop).await });

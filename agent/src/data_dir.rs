@@ -6,7 +6,8 @@
 //! admin.token        the administrator's first token (first node only)
 //! keys/node          seed of the node's identity key
 //! keys/management    the management key (Management Servers only)
-//! tls/{ca.crt,node.crt,node.key}
+//! tls/ca.crt         the CAs that the node trusts
+//! tls/node.pem       the node's certificate and its private key
 //! starts             how often the agent has started
 //! removed            why the node was taken out of the cluster, if it was
 //! store/             database and snapshots
@@ -14,6 +15,8 @@
 //! ```
 
 mod marks;
+mod private;
+mod tls;
 
 use std::{
     fs, io,
@@ -26,6 +29,9 @@ use quorate_license::{ClusterId, Epoch, NodeId, NodeKey, NodeName, NodeRole};
 use quorate_raft_store::{disk, seal::ManagementKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+pub use private::check_private_file;
+pub use tls::{TlsFiles, Trusted, identity};
 
 use crate::durable_file;
 
@@ -93,6 +99,32 @@ pub enum DataDirError {
         /// Its format.
         found: u32,
     },
+    /// A secret that others may read.
+    #[error(
+        "{} can be read by other users (mode {mode:04o}), and holds a secret: if it may have been read, join this computer \
+         anew; otherwise run `chmod 600 {}`",
+        path.display(), path.display()
+    )]
+    Readable {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A secret of another user.
+    #[error(
+        "{} belongs to the user {owner}, the agent runs as the user {user}: run `chown {user} {}`, or start the agent as \
+         the user that has prepared the data directory",
+        path.display(), path.display()
+    )]
+    OtherOwner {
+        /// The file.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// The agent's user.
+        user: u32,
+    },
     /// A second agent on the same directory.
     #[error("the data directory {} is in use by another running agent", .0.display())]
     InUse(PathBuf),
@@ -125,17 +157,6 @@ impl NodeFile {
     pub fn store_marker(&self) -> disk::Marker {
         disk::Marker { cluster_id: self.cluster_id, epoch: self.epoch, node: self.node_id }
     }
-}
-
-/// A node's TLS files, PEM.
-#[derive(Clone)]
-pub struct TlsFiles {
-    /// The cluster's CA.
-    pub ca_certificate: String,
-    /// The node's certificate.
-    pub certificate: String,
-    /// The node's private key.
-    pub key: Zeroizing<String>,
 }
 
 /// A data directory.
@@ -304,28 +325,6 @@ impl DataDir {
     /// See [`DataDir::save_node_file`].
     pub fn save_management_key(&self, key: &ManagementKey) -> Result<(), DataDirError> {
         self.save_secret("keys/management", key.expose())
-    }
-
-    /// The TLS files.
-    ///
-    /// # Errors
-    /// See [`DataDir::node_key`].
-    pub fn tls(&self) -> Result<TlsFiles, DataDirError> {
-        Ok(TlsFiles {
-            ca_certificate: self.text("tls/ca.crt")?,
-            certificate: self.text("tls/node.crt")?,
-            key: Zeroizing::new(self.text("tls/node.key")?),
-        })
-    }
-
-    /// Saves the TLS files.
-    ///
-    /// # Errors
-    /// See [`DataDir::save_node_file`].
-    pub fn save_tls(&self, files: &TlsFiles) -> Result<(), DataDirError> {
-        self.write("tls/ca.crt", files.ca_certificate.as_bytes())?;
-        self.write("tls/node.crt", files.certificate.as_bytes())?;
-        self.write("tls/node.key", files.key.as_bytes())
     }
 
     /// The cluster's first command, as an encoded record, until it is committed.

@@ -85,6 +85,9 @@ pub struct Metrics {
 
     /// Requests to the License Portal, label `outcome`: `ok`, `refused`, or `failed`.
     pub portal_request_duration: HistogramVec,
+    /// Certificates that this node has got in place of older ones.
+    pub certificate_rotations: IntCounter,
+    certificate_expiration: GaugeVec,
     /// Free bytes of the disk that holds the data directory.
     pub disk_free: IntGauge,
     build_info: IntGaugeVec,
@@ -223,6 +226,15 @@ impl Metrics {
                 &["outcome"],
                 exponential_buckets(0.01, 2.0, 14)?,
             )?,
+            certificate_rotations: new.int_counter(
+                "quorate_certificate_rotations_total",
+                "Certificates that this node has got in place of older ones.",
+            )?,
+            certificate_expiration: new.gauge_vec(
+                "quorate_certificate_expiration_timestamp_seconds",
+                "When a certificate ends: this node's own, the CA's, and the management port's if it has another.",
+                &["kind"],
+            )?,
             disk_free: new.int_gauge(
                 "quorate_disk_free_bytes",
                 "Free bytes of the disk that holds the data directory.",
@@ -240,6 +252,19 @@ impl Metrics {
     pub fn set_role(&self, role: NodeRole) {
         self.build_info.reset();
         self.build_info.with_label_values(&[VERSION, role.as_str()]).set(1);
+    }
+
+    /// Tells when the certificate ends that the administrator has brought for the management port.
+    pub fn set_http_certificate_end(&self, end: Timestamp) {
+        self.certificate_expiration.with_label_values(&["http"]).set(end.as_unix_seconds());
+    }
+
+    /// Tells when this node's certificate ends, and the CA's, if it is known.
+    pub fn set_certificate_ends(&self, node: Timestamp, ca: Option<Timestamp>) {
+        self.certificate_expiration.with_label_values(&["node"]).set(node.as_unix_seconds());
+        if let Some(ca) = ca {
+            self.certificate_expiration.with_label_values(&["ca"]).set(ca.as_unix_seconds());
+        }
     }
 
     /// Moves a counter that follows an outside value, such as a log index, up to that value. Each

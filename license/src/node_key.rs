@@ -23,6 +23,8 @@ pub enum SignatureDomain {
     Receipt,
     /// A node's request to join a cluster.
     Join,
+    /// A node's request for a new certificate.
+    Certificate,
 }
 
 impl SignatureDomain {
@@ -33,6 +35,7 @@ impl SignatureDomain {
             SignatureDomain::IntegrityKey => "quorate/integrity-key/v1",
             SignatureDomain::Receipt => "quorate/receipt/v1",
             SignatureDomain::Join => "quorate/join/v1",
+            SignatureDomain::Certificate => "quorate/certificate/v1",
         }
     }
 

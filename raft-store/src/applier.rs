@@ -112,6 +112,7 @@ fn changes_licensing(command: &Command) -> bool {
         | Command::ReportStart(_)
         | Command::RemoveNode(_)
         | Command::ReplaceNode(_)
+        | Command::DecideJoin(_)
         | Command::InstallLicense(_) => true,
         Command::InitCluster(_)
         | Command::CreateToken(_)
@@ -121,6 +122,10 @@ fn changes_licensing(command: &Command) -> bool {
         | Command::CloseActivation(_)
         | Command::Tick(_)
         | Command::RaiseFeatureLevel(_)
-        | Command::RenameNode(_) => false,
+        | Command::RenameNode(_)
+        | Command::ReportCertificate(_)
+        | Command::RotateCa(_)
+        | Command::AdvanceCa(_)
+        | Command::RequestJoin(_) => false,
     }
 }

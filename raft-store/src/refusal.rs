@@ -221,6 +221,67 @@ pub enum Refusal {
         /// The number of both starts.
         counter: u64,
     },
+    /// A rotation of the CA is under way.
+    #[error("the CA is being rotated already, since {started_at}, as {requested_by} asked for")]
+    CaRotationInProgress {
+        /// When it began.
+        started_at: Timestamp,
+        /// Who asked for it.
+        requested_by: String,
+    },
+    /// The rotation of the CA is at another phase than the command is for.
+    #[error("the rotation of the CA has gone on: it is at version {current}, this is for version {asked}")]
+    CaRotationOutdated {
+        /// What the command is for.
+        asked: u64,
+        /// Where the rotation is.
+        current: u64,
+    },
+    /// Nodes are not yet as far as the phase asks for.
+    #[error("the rotation of the CA waits for {}", nodes.iter().map(NodeName::to_string).collect::<Vec<_>>().join(", "))]
+    CaRotationWaits {
+        /// The nodes.
+        nodes: Vec<NodeName>,
+    },
+    /// The token lets a node join only if an administrator approves of it.
+    #[error("with the token {0} a node joins only after an administrator has accepted it")]
+    ApprovalNeeded(TokenId),
+    /// Another node has shown the token before.
+    #[error("the token {token} was shown by another node before, {holder}")]
+    TokenShownByOther {
+        /// The token.
+        token: TokenId,
+        /// The name of that node.
+        holder: NodeName,
+    },
+    /// Too many nodes wait to be accepted.
+    #[error("{0} nodes wait to be accepted already")]
+    TooManyPendingJoins(u64),
+    /// An administrator has refused the node.
+    #[error("{by} has refused {name} on {at}: it may not join with this token")]
+    JoinRefused {
+        /// The node's name.
+        name: NodeName,
+        /// Who has decided, in words.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// No node waits with this token.
+    #[error("no node has asked to join with the token {0}")]
+    NoPendingJoin(TokenId),
+    /// It was decided otherwise before.
+    #[error("{by} has {} {name} on {at} already", if *accepted { "accepted" } else { "refused" })]
+    JoinDecided {
+        /// The node's name.
+        name: NodeName,
+        /// Whether it was accepted.
+        accepted: bool,
+        /// Who has decided, in words.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 impl Refusal {
@@ -261,6 +322,15 @@ impl Refusal {
             Refusal::ReplacedRoleDiffers { .. } => "node_role_differs",
             Refusal::ReplacedComputerDiffers { .. } => "computer_id_differs",
             Refusal::NodeStartRepeated { .. } => "node_start_repeated",
+            Refusal::CaRotationInProgress { .. } => "ca_rotation_in_progress",
+            Refusal::CaRotationOutdated { .. } => "ca_rotation_outdated",
+            Refusal::CaRotationWaits { .. } => "ca_rotation_waits",
+            Refusal::ApprovalNeeded(_) => "approval_needed",
+            Refusal::TokenShownByOther { .. } => "token_shown_by_other",
+            Refusal::TooManyPendingJoins(_) => "too_many_pending_joins",
+            Refusal::JoinRefused { .. } => "join_refused",
+            Refusal::NoPendingJoin(_) => "no_pending_join",
+            Refusal::JoinDecided { .. } => "join_decided",
         }
     }
 }

@@ -6,10 +6,13 @@ use futures::{Stream, StreamExt};
 use quorate_license::{ActivationKind, NodeId, NodeRole};
 use quorate_proto::v1::{
     ActivateEvent, ActivateRequest, ClusterHealthRequest, ClusterHealthResponse, CreateTokenRequest,
-    CreateTokenResponse, ListActivationsRequest, ListActivationsResponse, ListTokensRequest,
-    ListTokensResponse, PlanActivationRequest, PlanActivationResponse, RemoveNodeRequest, RemoveNodeResponse,
-    RenameNodeRequest, RenameNodeResponse, RevokeTokenRequest, RevokeTokenResponse, ShowLicenseRequest,
-    ShowLicenseResponse, StatusRequest, StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
+    CreateTokenResponse, DecideJoinRequest, DecideJoinResponse, ListActivationsRequest,
+    ListActivationsResponse, ListCertificatesRequest, ListCertificatesResponse, ListPendingJoinsRequest,
+    ListPendingJoinsResponse, ListTokensRequest, ListTokensResponse, PlanActivationRequest,
+    PlanActivationResponse, RemoveNodeRequest, RemoveNodeResponse, RenameNodeRequest, RenameNodeResponse,
+    RevokeTokenRequest, RevokeTokenResponse, RotateCaRequest, RotateCaResponse, RotateCertificateRequest,
+    RotateCertificateResponse, ShowCaRequest, ShowCaResponse, ShowLicenseRequest, ShowLicenseResponse,
+    StatusRequest, StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
     admin_service_server::{AdminService, AdminServiceServer},
 };
 use quorate_raft_store::{Refusal, RequestId, state::TokenPurpose};
@@ -21,6 +24,7 @@ use tonic::{Request, Response, Status};
 use super::{
     ApiError, ErrorKind, NodeGate, admin_wire,
     auth::{Caller, bearer, caller, denied},
+    certificates, joins,
     relay::{Relay, first_license_node},
 };
 use crate::{
@@ -28,8 +32,8 @@ use crate::{
     cluster::Cluster,
     data_dir::NodeFile,
     service::{
-        ActivationRequest, Activations, cluster_status, create_token, health, licensing::Licensing,
-        remove_node, rename_node, revoke_token,
+        ActivationRequest, Activations, Certificates, cluster_status, create_token, health,
+        licensing::Licensing, remove_node, rename_node, revoke_token, rotate_ca,
     },
 };
 
@@ -50,6 +54,8 @@ pub struct AdminApi {
     pub activations: Arc<Activations>,
     /// What is licensed.
     pub licensing: Licensing,
+    /// The node's certificate.
+    pub certificates: Arc<Certificates>,
     /// Where tasks are kept.
     pub tracker: TaskTracker,
 }
@@ -131,7 +137,10 @@ impl AdminService for AdminApi {
             cluster_status(&self.cluster).await.ok_or(Refusal::NotInitialized).map_err(ApiError::from)?;
         let standing = self.licensing.status(&quorate_license::TenantId::default_tenant());
         let expelled = self.cluster.expelled();
-        Ok(Response::new(admin_wire::status(status, &standing, self.own.node_id.0, expelled.as_deref())))
+        let mut answer = admin_wire::status(status, &standing, self.own.node_id.0, expelled.as_deref());
+        answer.warnings.extend(certificates::warnings(&self.cluster.view().state));
+        answer.warnings.extend(joins::warnings(&self.cluster.view().state));
+        Ok(Response::new(answer))
     }
 
     async fn show_license(
@@ -216,7 +225,8 @@ impl AdminService for AdminApi {
             let to = self.relay(&request, &caller).management_server()?;
             return relayed!(self, request, caller, to, create_token);
         }
-        let CreateTokenRequest { role, node_name, label, ttl_seconds, request_id } = request.into_inner();
+        let CreateTokenRequest { role, node_name, label, ttl_seconds, request_id, approval } =
+            request.into_inner();
         let purpose = if role.is_empty() {
             if label.is_empty() || label.len() > 128 {
                 return Err(invalid(
@@ -228,9 +238,12 @@ impl AdminService for AdminApi {
             TokenPurpose::Admin { label }
         } else {
             let name = (!node_name.is_empty()).then(|| node_name.parse()).transpose();
-            TokenPurpose::Join {
-                role: role.parse().map_err(|e| invalid("role_malformed", e))?,
-                name: name.map_err(|e| invalid("node_name_malformed", e))?,
+            let role = role.parse().map_err(|e| invalid("role_malformed", e))?;
+            let name = name.map_err(|e| invalid("node_name_malformed", e))?;
+            if approval {
+                TokenPurpose::JoinWithApproval { role, name }
+            } else {
+                TokenPurpose::Join { role, name }
             }
         };
         let request_id = if request_id.is_empty() {
@@ -278,7 +291,9 @@ impl AdminService for AdminApi {
         request: Request<ClusterHealthRequest>,
     ) -> Result<Response<ClusterHealthResponse>, Status> {
         self.caller(&request)?;
-        Ok(Response::new(admin_wire::health(health(&self.cluster).await)))
+        let mut answer = admin_wire::health(health(&self.cluster).await);
+        answer.warnings.extend(certificates::warnings(&self.cluster.view().state));
+        Ok(Response::new(answer))
     }
 
     async fn transfer_leader(
@@ -331,6 +346,69 @@ impl AdminService for AdminApi {
         let name = name.parse().map_err(|error| invalid("node_name_malformed", error))?;
         rename_node(&self.cluster, NodeId(node), name, caller.name()).await?;
         Ok(Response::new(RenameNodeResponse {}))
+    }
+
+    async fn list_pending_joins(
+        &self,
+        request: Request<ListPendingJoinsRequest>,
+    ) -> Result<Response<ListPendingJoinsResponse>, Status> {
+        self.caller(&request)?;
+        Ok(Response::new(joins::list(&self.cluster.view().state)))
+    }
+
+    async fn decide_join(
+        &self,
+        request: Request<DecideJoinRequest>,
+    ) -> Result<Response<DecideJoinResponse>, Status> {
+        let caller = self.administrator(&request, "deciding who may join")?;
+        if self.relays_changes() {
+            let to = self.relay(&request, &caller).management_server()?;
+            return relayed!(self, request, caller, to, decide_join);
+        }
+        Ok(Response::new(joins::decide(&self.cluster, request.into_inner(), caller.name()).await?))
+    }
+
+    async fn list_certificates(
+        &self,
+        request: Request<ListCertificatesRequest>,
+    ) -> Result<Response<ListCertificatesResponse>, Status> {
+        self.caller(&request)?;
+        Ok(Response::new(certificates::list(&self.cluster.view().state)))
+    }
+
+    async fn rotate_certificate(
+        &self,
+        request: Request<RotateCertificateRequest>,
+    ) -> Result<Response<RotateCertificateResponse>, Status> {
+        let caller = self.administrator(&request, "rotating a certificate")?;
+        let node = match request.get_ref().node {
+            0 => self.own.node_id,
+            node => NodeId(node),
+        };
+        if self.relays_changes() {
+            let to = self.relay(&request, &caller).management_server()?;
+            let request = request.map(|_| RotateCertificateRequest { node: node.0 });
+            return relayed!(self, request, caller, to, rotate_certificate);
+        }
+        Ok(Response::new(self.rotate(node).await?))
+    }
+
+    async fn rotate_ca(
+        &self,
+        request: Request<RotateCaRequest>,
+    ) -> Result<Response<RotateCaResponse>, Status> {
+        let caller = self.administrator(&request, "rotating the CA")?;
+        if self.relays_changes() {
+            let to = self.relay(&request, &caller).management_server()?;
+            return relayed!(self, request, caller, to, rotate_ca);
+        }
+        let version = rotate_ca(&self.cluster, self.certificates.signer(), caller.name()).await?;
+        Ok(Response::new(RotateCaResponse { version }))
+    }
+
+    async fn show_ca(&self, request: Request<ShowCaRequest>) -> Result<Response<ShowCaResponse>, Status> {
+        self.caller(&request)?;
+        Ok(Response::new(self.ca().await?))
     }
 }
 

@@ -181,8 +181,8 @@ pub(super) fn activation(activation: &Activation) -> proto::ActivationSummary {
 
 pub(super) fn token(token: &Token, now: Timestamp) -> proto::TokenSummary {
     let (purpose, role, node_name, label) = match &token.purpose {
-        TokenPurpose::Join { role, name } => (
-            "join",
+        TokenPurpose::Join { role, name } | TokenPurpose::JoinWithApproval { role, name } => (
+            if matches!(token.purpose, TokenPurpose::Join { .. }) { "join" } else { "join_with_approval" },
             role.to_string(),
             name.as_ref().map(ToString::to_string).unwrap_or_default(),
             String::new(),

@@ -150,6 +150,26 @@ impl NodeGate {
         check_member(&self.views.current().state, identity.node, start)?;
         Ok(NodeCaller { node: identity.node, role: identity.role })
     }
+
+    /// That a node which asks for a certificate is a member and no copy of one. A certificate that it shows must be
+    /// its own; one that has ended can't be shown, and the node's signature alone has to prove who it is.
+    ///
+    /// # Errors
+    /// As [`NodeGate::node`].
+    pub fn asks_for_certificate<T>(&self, request: &Request<T>, node: NodeId) -> Result<(), Status> {
+        if let Some(PeerInfo::Tcp { identity: Some(_), .. }) = request.extensions().get::<PeerInfo>() {
+            return match self.node(request)?.node {
+                caller if caller == node => Ok(()),
+                caller => Err(Status::permission_denied(format!("node {caller} asks for node {node}"))),
+            };
+        }
+        let own = self.own.cluster_id.to_string();
+        if text(request.metadata(), CLUSTER) != Some(own.as_str()) {
+            return Err(Status::permission_denied(format!("this node is of cluster {own}")));
+        }
+        let start = text(request.metadata(), START).and_then(OwnStart::parse);
+        Ok(check_member(&self.views.current().state, node, start)?)
+    }
 }
 
 /// That a node of this cluster is still a member, and that the one that calls is the one that the cluster
@@ -293,7 +313,9 @@ pub(crate) fn check_token(token: &str, state: &State, now: Timestamp) -> Result<
             TokenPurpose::Admin { label } => {
                 Ok(Caller::Administrator(format!("{label} (token {})", known.id)))
             }
-            TokenPurpose::Join { .. } => Err(refused("a join token does not make an administrator")),
+            TokenPurpose::Join { .. } | TokenPurpose::JoinWithApproval { .. } => {
+                Err(refused("a join token does not make an administrator"))
+            }
         },
         None => Err(refused("the administrator's token is not known to this cluster")),
     }

@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use futures::stream::BoxStream;
 use quorate_license::{
-    ActivationKind, BuildNumber, ComputerId, IntegrityKey, NodeName, NodePublicKey, NodeRole, NodeSignature,
-    Nonce, TenantId, Timestamp,
+    ActivationKind, BuildNumber, ComputerId, IntegrityKey, NodeId, NodeName, NodePublicKey, NodeRole,
+    NodeSignature, Nonce, TenantId, Timestamp,
 };
 use quorate_proto::node::v1::{
-    AnnounceRequest, AnnounceResponse, AnswerBatch, JoinRequest, JoinResponse, KnownAddress,
-    NodeStateRequest, NodeStateResponse, PresenceRequest, PresenceResponse, ProposeBatch, ReadIndexRequest,
-    ReadIndexResponse, SignIntegrityKeyRequest, SignIntegrityKeyResponse, SignStatementRequest,
+    AnnounceRequest, AnnounceResponse, AnswerBatch, IssueCertificateRequest, IssueCertificateResponse,
+    JoinRequest, JoinResponse, KnownAddress, NodeStateRequest, NodeStateResponse, PresenceRequest,
+    PresenceResponse, ProposeBatch, ReadIndexRequest, ReadIndexResponse, RenewCertificateRequest,
+    RenewCertificateResponse, SignIntegrityKeyRequest, SignIntegrityKeyResponse, SignStatementRequest,
     SignStatementResponse,
     cluster_service_server::{ClusterService, ClusterServiceServer},
 };
@@ -23,7 +24,7 @@ use crate::{
     host,
     net::Announced,
     pki::JoinToken,
-    service::{Admission, Joiner, Signing},
+    service::{Admission, Certificates, Joiner, Signing},
 };
 
 /// The largest integrity key, sealed, fits, and so do the licenses of many tenants.
@@ -39,6 +40,7 @@ pub struct ClusterApi {
     gate: NodeGate,
     admission: Arc<Admission>,
     signing: Arc<Signing>,
+    certificates: Arc<Certificates>,
     data_dir: std::path::PathBuf,
 }
 
@@ -49,9 +51,10 @@ impl ClusterApi {
         gate: NodeGate,
         admission: Arc<Admission>,
         signing: Arc<Signing>,
+        certificates: Arc<Certificates>,
         data_dir: std::path::PathBuf,
     ) -> ClusterServiceServer<Self> {
-        ClusterServiceServer::new(ClusterApi { cluster, gate, admission, signing, data_dir })
+        ClusterServiceServer::new(ClusterApi { cluster, gate, admission, signing, certificates, data_dir })
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
@@ -116,6 +119,7 @@ fn joiner(request: JoinRequest) -> Result<(JoinToken, Joiner), Status> {
         },
         certificate_request: request.certificate_request,
         signature,
+        wait: Duration::from_secs(u64::from(request.wait_seconds)),
         replace: optional(request.replace)
             .map(|name| name.parse())
             .transpose()
@@ -135,7 +139,8 @@ impl ClusterService for ClusterApi {
             epoch_id: admitted.epoch.id.to_string(),
             node_id: admitted.node.0,
             certificate: admitted.certificate,
-            ca_certificate: admitted.ca_certificate,
+            ca_certificate: admitted.trusted.certificates,
+            trust_version: admitted.trusted.version,
             management_key: admitted
                 .management_key
                 .map(|key| key.expose().to_vec())
@@ -210,6 +215,32 @@ impl ClusterService for ClusterApi {
             raft_address: known.address,
         });
         Ok(Response::new(AnnounceResponse { nodes: nodes.collect() }))
+    }
+
+    async fn issue_certificate(
+        &self,
+        request: Request<IssueCertificateRequest>,
+    ) -> Result<Response<IssueCertificateResponse>, Status> {
+        let node = NodeId(request.get_ref().node_id);
+        self.gate.asks_for_certificate(&request, node)?;
+        let IssueCertificateRequest { certificate_request, signature, .. } = request.into_inner();
+        let signature = <[u8; 64]>::try_from(signature.as_ref())
+            .map(NodeSignature)
+            .map_err(|_| invalid("signature", "the signature is not 64 bytes long"))?;
+        let certificate = self.certificates.signer().renew(node, &certificate_request, &signature)?;
+        Ok(Response::new(IssueCertificateResponse { certificate }))
+    }
+
+    async fn renew_certificate(
+        &self,
+        request: Request<RenewCertificateRequest>,
+    ) -> Result<Response<RenewCertificateResponse>, Status> {
+        self.management(&request, "order a renewal")?;
+        let facts = self.certificates.rotate().await?;
+        Ok(Response::new(RenewCertificateResponse {
+            serial: facts.serial,
+            not_after_ms: facts.not_after.as_unix_ms(),
+        }))
     }
 
     async fn sign_statement(

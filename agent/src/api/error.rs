@@ -115,6 +115,18 @@ impl From<Refusal> for ApiError {
             Refusal::LastManagementServer { .. } => "join another Management Server first",
             Refusal::ReplacedNameDiffers { .. } => "set node.name to the name of the node that is replaced",
             Refusal::ReplacedRoleDiffers { .. } => "make a token for the role of the node that is replaced",
+            Refusal::CaRotationInProgress { .. } => "`quorate ca status` shows how far it is",
+            Refusal::CaRotationOutdated { .. } => "ask again",
+            Refusal::ApprovalNeeded(_) => "a replacement needs a token without --approval",
+            Refusal::TokenShownByOther { .. } => "make a token of its own for each node",
+            Refusal::TooManyPendingJoins(_) => "decide on those that wait first: `quorate node pending`",
+            Refusal::JoinRefused { .. } => "ask the administrator; another try needs a new token",
+            Refusal::NoPendingJoin(_) => "`quorate node pending` shows who waits",
+            Refusal::JoinDecided { accepted: true, .. } => "`quorate node remove` takes it out again",
+            Refusal::JoinDecided { .. } => "make a new token, and join the node with it",
+            Refusal::CaRotationWaits { .. } => {
+                "start these nodes; `quorate ca status` says what else can be done"
+            }
             Refusal::ReplacedComputerDiffers { .. } => {
                 "run it on the computer of the node that is replaced; transfers come with a later version"
             }

@@ -5,9 +5,11 @@
 mod admin;
 mod admin_wire;
 mod auth;
+mod certificates;
 mod cluster;
 mod error;
 pub mod http;
+mod joins;
 pub mod license;
 pub mod ops;
 mod relay;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    cluster::ClusterCommand, completion::CompletionArgs, config::ConfigCommand, debug::DebugCommand,
-    init::InitArgs, join::JoinArgs, license::LicenseCommand, node::NodeCommand, output::Format,
-    serve::ServeArgs, token::TokenCommand,
+    ca::CaCommand, cert::CertCommand, cluster::ClusterCommand, completion::CompletionArgs,
+    config::ConfigCommand, debug::DebugCommand, init::InitArgs, join::JoinArgs, license::LicenseCommand,
+    node::NodeCommand, output::Format, serve::ServeArgs, token::TokenCommand,
 };
 
 /// Where a node's configuration is if nothing else is said.
@@ -97,6 +97,12 @@ pub(crate) enum Command {
     /// Look after the cluster itself.
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Show and rotate the nodes' certificates.
+    #[command(subcommand)]
+    Cert(CertCommand),
+    /// Show and rotate the cluster's CA.
+    #[command(subcommand)]
+    Ca(CaCommand),
     /// Check and show this node's configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -145,6 +151,11 @@ mod tests {
             "support-id",
             "node list",
             "node show ms-1",
+            "node pending",
+            "node accept sc-1",
+            "node refuse sc-1",
+            "token create --role spooler --approval",
+            "join --token-file - --server ms-1:7400 --wait 2h",
             "node id",
             "token create --role management --name ms-2 --ttl 30m",
             "token create --admin backup",
@@ -152,6 +163,12 @@ mod tests {
             "token revoke 0123456789abcdef",
             "cluster health",
             "cluster transfer-leader --to ms-2",
+            "cert list",
+            "cert rotate",
+            "cert rotate ms-2",
+            "cert rotate --all",
+            "ca status",
+            "ca rotate --no-wait",
             "config check",
             "config show",
             "completion bash",
@@ -176,8 +193,10 @@ mod tests {
             "token create --role management --admin me",
             "token create --role printer",
             "token create --admin me --name ms-2",
+            "token create --admin me --approval",
             "token create --role spooler --ttl 5",
             "init --expected-nodes 0",
+            "cert rotate ms-2 --all",
             "join --token x --token-file y",
             "license activate --key a --key-file b",
             "license inspect FILE",

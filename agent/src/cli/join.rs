@@ -1,5 +1,7 @@
 //! `quorate join`: prepares this host as a further node of a cluster, by a token.
 
+use std::time::Duration;
+
 use clap::Args;
 use quorate_license::{ClusterId, NodeId, NodeName, NodeRole};
 use secrecy::SecretString;
@@ -7,7 +9,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{
-    Context, Exit,
+    Context, Exit, duration,
     error::{CliError, UsageError},
     input,
     output::{Page, Present},
@@ -15,7 +17,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    setup::{self, JoinOptions},
+    setup::{self, JoinOptions, Waiting},
 };
 
 /// Arguments of `join`. The token's file and the server are global flags.
@@ -35,6 +37,11 @@ pub(crate) struct JoinArgs {
     /// stay, the node's id is a new one. The old node must be away. Needs a join token like any other join.
     #[arg(long, value_name = "NODE")]
     replace: Option<NodeName>,
+
+    /// How long to wait where an administrator has to accept the node, as 30s, 15m or 8h. The same command
+    /// again goes on waiting.
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration::parse)]
+    wait: Duration,
 }
 
 #[derive(Serialize)]
@@ -65,9 +72,10 @@ pub(super) async fn run(context: &Context, args: JoinArgs) -> Result<Exit, CliEr
         token: SecretString::from(token.trim().to_owned()),
         servers: context.global.server.clone(),
         role: args.role,
+        patience: args.wait,
     };
     let progress = Progress::start(context.output, "Asking the cluster");
-    let report = setup::join(&config, options).await?;
+    let report = setup::join(&config, options, |waiting| context.output.aside(waiting)).await?;
     drop(progress);
     context.output.print(&Joined {
         cluster_id: report.cluster_id,
@@ -77,6 +85,14 @@ pub(super) async fn run(context: &Context, args: JoinArgs) -> Result<Exit, CliEr
         config: context.global.config.display().to_string(),
     })?;
     Ok(Exit::Ok)
+}
+
+impl Present for Waiting {
+    fn page(&self, page: &mut Page) {
+        page.line(format!("{} waits to be accepted by an administrator, on a Management Server:", self.name));
+        page.line(format!("  quorate node accept {}", self.name));
+        page.line(format!("Its node key has the fingerprint {}.", self.key_fingerprint));
+    }
 }
 
 impl Present for Joined {
@@ -97,6 +113,14 @@ impl Present for Joined {
 mod tests {
     use super::*;
     use crate::cli::output::tests::all_forms;
+
+    #[test]
+    fn a_node_that_waits_says_for_whom() {
+        insta::assert_snapshot!(all_forms(&Waiting {
+            name: "sc-1".to_owned(),
+            key_fingerprint: "5f".repeat(32),
+        }));
+    }
 
     #[test]
     fn join_says_what_comes_next() {

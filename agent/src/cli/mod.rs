@@ -6,11 +6,14 @@
 //! ```
 
 mod args;
+mod ca;
+mod cert;
 mod client;
 mod cluster;
 mod completion;
 mod config;
 mod debug;
+mod duration;
 mod error;
 mod exit;
 mod init;
@@ -20,6 +23,7 @@ mod license;
 mod logging;
 mod node;
 mod output;
+mod pending;
 mod progress;
 mod serve;
 mod status;
@@ -81,6 +85,8 @@ fn dispatch(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Node(command) => node::run(context, command),
         Command::Token(command) => block_on(token::run(context, command)),
         Command::Cluster(command) => block_on(cluster::run(context, command)),
+        Command::Cert(command) => block_on(cert::run(context, command)),
+        Command::Ca(command) => block_on(ca::run(context, command)),
         Command::Config(command) => config::run(context, &command),
         Command::Completion(args) => completion::run(context, &args),
         Command::Debug(command) => debug::run(context, &command),

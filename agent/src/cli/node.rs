@@ -11,6 +11,7 @@ use super::{
     error::CliError,
     input,
     output::{Page, Present, or_dash, yes_no},
+    pending,
     status::{self, Node},
     wire,
 };
@@ -40,6 +41,18 @@ pub(crate) enum NodeCommand {
         node: String,
         /// Its new name.
         name: NodeName,
+    },
+    /// List the nodes that wait to be accepted, and those that were decided on lately.
+    Pending,
+    /// Let a node in that waits to be accepted.
+    Accept {
+        /// The node's name, or the id of the token that it has shown.
+        node: String,
+    },
+    /// Refuse a node that waits to be accepted. Its token is good for nothing then.
+    Refuse {
+        /// The node's name, or the id of the token that it has shown.
+        node: String,
     },
     /// Print this host's computer ID. Needs the configuration, but no running node.
     Id,
@@ -94,6 +107,9 @@ pub(super) fn run(context: &Context, command: NodeCommand) -> Result<Exit, CliEr
         NodeCommand::Show { node } => block_on(show(context, node)),
         NodeCommand::Remove { node, yes } => block_on(remove(context, node, yes)),
         NodeCommand::Rename { node, name } => block_on(rename(context, node, name)),
+        NodeCommand::Pending => block_on(pending::list(context)),
+        NodeCommand::Accept { node } => block_on(pending::decide(context, node, true)),
+        NodeCommand::Refuse { node } => block_on(pending::decide(context, node, false)),
         NodeCommand::Id => id(context),
     }
 }

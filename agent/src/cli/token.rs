@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{
     Context, Exit,
     client::{DEADLINE, call, within},
+    duration,
     error::CliError,
     output::{Page, Present, or_dash},
     wire,
@@ -55,6 +56,10 @@ pub(crate) struct CreateArgs {
     /// The only node name that may join with it.
     #[arg(long, value_name = "NODE", conflicts_with = "admin")]
     name: Option<NodeName>,
+
+    /// The node waits until an administrator accepts it (quorate node accept).
+    #[arg(long, conflicts_with = "admin")]
+    approval: bool,
 
     /// How long it is good for, as 30m, 12h or 7d. By default 1h for a node, 90d for an administrator.
     #[arg(long, value_name = "TIME", value_parser = ttl)]
@@ -116,6 +121,7 @@ async fn create(context: &Context, args: CreateArgs) -> Result<Exit, CliError> {
         label: args.admin.clone().unwrap_or_default(),
         ttl_seconds: args.ttl.unwrap_or(default_ttl).as_secs(),
         request_id,
+        approval: args.approval,
     };
     let mut admin = context.connect().await?;
     let answer = call(DEADLINE, admin.create_token(within(DEADLINE, request))).await?;
@@ -138,20 +144,9 @@ async fn revoke(context: &Context, id: String) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
-/// A time as `30m`, `12h`, `7d`, `90s` or `2w`.
+/// A time as [`duration::parse`] reads it, within the bounds of a token's.
 fn ttl(text: &str) -> Result<Duration, String> {
-    const RULE: &str = "it is a number with its unit, as 30m, 12h or 7d";
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 60 * 60,
-        "d" => 24 * 60 * 60,
-        "w" => 7 * 24 * 60 * 60,
-        _ => return Err(RULE.to_owned()),
-    };
-    let number: u64 = number.parse().map_err(|_| RULE.to_owned())?;
-    let ttl = Duration::from_secs(number.saturating_mul(seconds));
+    let ttl = duration::parse(text)?;
     if (MIN_TTL..=MAX_TTL).contains(&ttl) { Ok(ttl) } else { Err("it is between 1m and 366d".to_owned()) }
 }
 

@@ -169,7 +169,7 @@ fn answer_bytes(answer: &ProposalAnswer) -> usize {
 mod tests {
     use quorate_license::{ComputerId, ComputerIdSource, MachineId, Timestamp};
     use quorate_raft_store::{
-        command::{ReportNode, Tick},
+        command::{AdvanceCa, ReportCertificate, ReportNode, Tick},
         state::{Addresses, HostReport},
     };
 
@@ -199,12 +199,25 @@ mod tests {
                 start_counter: 1,
             })
         };
+        let certificate = |node| {
+            Command::ReportCertificate(ReportCertificate {
+                node: NodeId(node),
+                serial: "5f".to_owned(),
+                issuer: None,
+                not_before: Timestamp::from_unix_ms(0),
+                not_after: Timestamp::from_unix_ms(1),
+                trusts: Vec::new(),
+            })
+        };
         let (spooler, management) = (NodeRole::Spooler, NodeRole::Management);
         may(spooler, &report(4, String::new())).unwrap();
+        may(spooler, &certificate(4)).unwrap();
         may(management, &report(5, "x".repeat(MAX_REPORT_BYTES))).unwrap();
         may(management, &Command::Tick(Tick {})).unwrap();
         for (command, what) in [
             (report(5, String::new()), "ReportNode"),
+            (certificate(5), "ReportCertificate"),
+            (Command::AdvanceCa(AdvanceCa { version: 1 }), "AdvanceCa"),
             (report(4, "x".repeat(MAX_REPORT_BYTES)), "ReportNode"),
             (Command::Tick(Tick {}), "Tick"),
         ] {

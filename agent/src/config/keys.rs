@@ -68,7 +68,7 @@ const fn list(section: &'static str, name: &'static str) -> Key {
 }
 
 /// All keys, in the order of the example file.
-pub(super) const KEYS: [Key; 28] = [
+pub(super) const KEYS: [Key; 31] = [
     text("node", "name"),
     text("node", "data_dir"),
     text("listen", "raft"),
@@ -90,6 +90,9 @@ pub(super) const KEYS: [Key; 28] = [
     list("license", "trust_roots"),
     number("cluster", "expected_nodes"),
     text("integrity", "scope"),
+    text("tls", "certificate_lifetime"),
+    text("tls", "http_certificate_file"),
+    text("tls", "http_key_file"),
     number("raft", "heartbeat_ms"),
     number("raft", "election_min_ms"),
     number("raft", "election_max_ms"),

@@ -20,6 +20,7 @@ mod rules;
 mod show;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::{
     net::SocketAddr,
@@ -32,6 +33,7 @@ use serde::Serialize;
 pub use error::{ConfigError, Source};
 pub use portal::{Portal, ProxyUrl};
 pub use show::{Effective, EffectiveValue};
+pub use tls::Tls;
 
 /// What a node runs with: effective and checked.
 #[derive(Debug, Clone, Serialize)]
@@ -57,6 +59,8 @@ pub struct Config {
     pub cluster: ClusterConfig,
     /// Whom an activation binds.
     pub integrity: IntegrityConfig,
+    /// How long certificates live.
+    pub tls: Tls,
     /// Raft's times and sizes.
     pub raft: Raft,
     /// How the log is written.

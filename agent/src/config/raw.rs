@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Advertise, Build, ClusterConfig, Config, ConfigError, Identity, IntegrityConfig, LicenseConfig, Listen,
-    Log, Node, Raft, address, keys::Key, layers::Layers, portal, rules,
+    Log, Node, Raft, address, keys::Key, layers::Layers, portal, rules, tls,
 };
 
 /// Where everything is kept if nothing else is said.
@@ -24,6 +24,7 @@ pub(super) struct RawConfig {
     pub(super) license: RawLicense,
     pub(super) cluster: RawCluster,
     pub(super) integrity: RawIntegrity,
+    pub(super) tls: RawTls,
     pub(super) raft: RawRaft,
     pub(super) log: RawLog,
 }
@@ -96,6 +97,14 @@ pub(super) struct RawIntegrity {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(super) struct RawTls {
+    pub(super) certificate_lifetime: Option<String>,
+    pub(super) http_certificate_file: Option<PathBuf>,
+    pub(super) http_key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct RawRaft {
     pub(super) heartbeat_ms: Option<u64>,
     pub(super) election_min_ms: Option<u64>,
@@ -151,6 +160,7 @@ impl RawConfig {
             license,
             cluster: self.cluster.check(&given)?,
             integrity: IntegrityConfig { scope: rules::scope(&given, self.integrity.scope)? },
+            tls: tls::check(self.tls, &given)?,
             raft: self.raft.check(&given)?,
             log: self.log.check(&given)?,
         })

@@ -313,7 +313,9 @@ fn effective_values_are_complete_and_show_no_credentials() {
             "build.file",
             "build.number",
             "portal.ca_file",
-            "cluster.expected_nodes"
+            "cluster.expected_nodes",
+            "tls.http_certificate_file",
+            "tls.http_key_file"
         ]
     );
 }

@@ -128,6 +128,22 @@ impl Peers {
         Ok(channel)
     }
 
+    /// A channel of its own, that nobody else uses, to a node.
+    ///
+    /// # Errors
+    /// Never, for ids that the cluster gave.
+    pub fn new_channel(&self, node: NodeId) -> Result<Channel, PkiError> {
+        let addresses = self.addresses.clone();
+        Ok(tls_channel(ChannelOptions {
+            address: move || addresses.of(node),
+            tls: self.tls.client.clone(),
+            server_name: self.tls.server_name(node)?,
+            node: Some(node),
+            peer: None,
+            attempts: Arc::default(),
+        }))
+    }
+
     /// The node has just called this one: it is there, so it may be called at once.
     pub fn heard_from(&self, node: NodeId) {
         if let Some(known) = self.known().get(&node) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quorate_license::Timestamp;
+use quorate_raft_store::state::CaFingerprint;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
@@ -11,14 +12,14 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{PeerIdentity, internal_name};
+use super::{CertificateFacts, PeerIdentity, internal_name};
 
 /// A CA is valid for this long.
 const CA_DAYS: u32 = 20 * 365;
-/// A node certificate is valid for this long.
-const NODE_DAYS: u32 = 2 * 365;
-/// Certificates are valid from this long before they were made, for clocks that are behind.
-const BEFORE_DAYS: i64 = 1;
+/// Certificates are valid from this long before they were made, for clocks that are behind; short-lived ones
+/// from an eighth of their life before.
+const BEFORE_MS: i64 = quorate_license::DAY_MS;
+const BEFORE_PART: i64 = 8;
 
 /// Why a certificate could not be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -87,18 +88,27 @@ impl NodeTlsKey {
 }
 
 impl Authority {
-    /// Makes the CA of a new cluster.
+    /// Makes a CA for a cluster. `number` counts the cluster's CAs, from 0: each has a name of its own.
     ///
     /// # Errors
     /// [`PkiError::Certificate`] if the system gives no random bytes.
-    pub fn create(cluster_id: &quorate_license::ClusterId, now: Timestamp) -> Result<Self, PkiError> {
+    pub fn create(
+        cluster_id: &quorate_license::ClusterId,
+        number: u64,
+        now: Timestamp,
+    ) -> Result<Self, PkiError> {
         let error = certificate_error("CA certificate");
         let key = KeyPair::generate().map_err(&error)?;
         let mut params = CertificateParams::default();
-        params.distinguished_name = common_name(&format!("Quorate cluster {cluster_id}"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let name = match number {
+            0 => format!("Quorate cluster {cluster_id}"),
+            number => format!("Quorate cluster {cluster_id}, CA {number}"),
+        };
+        params.distinguished_name = common_name(&name);
+        // One below it: another CA of the cluster, while one takes the other's place.
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        set_validity(&mut params, now, CA_DAYS);
+        set_validity(&mut params, now.plus_ms(-BEFORE_MS), now.plus_days(CA_DAYS));
         let certificate = params.self_signed(&key).map_err(&error)?;
         Ok(Authority { certificate: certificate.pem(), key: Zeroizing::new(key.serialize_pem()) })
     }
@@ -118,8 +128,29 @@ impl Authority {
         &self.key
     }
 
+    /// A certificate of the other CA by this one, PEM: whoever trusts this one believes the other.
+    ///
+    /// # Errors
+    /// [`PkiError`] if one of the two is damaged.
+    pub fn bridge(&self, other: &Authority) -> Result<String, PkiError> {
+        let facts = CertificateFacts::from_pem(&other.certificate, "CA certificate")?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = common_name(&facts.common_name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        set_validity(&mut params, facts.not_before, facts.not_after);
+        let key = KeyPair::from_pem(&other.key).map_err(certificate_error("CA key"))?;
+        let bridge = params.signed_by(&key, &self.issuer()?);
+        Ok(bridge.map_err(certificate_error("CA certificate"))?.pem())
+    }
+
+    fn issuer(&self) -> Result<Issuer<'static, KeyPair>, PkiError> {
+        let key = KeyPair::from_pem(&self.key).map_err(certificate_error("CA key"))?;
+        Issuer::from_ca_cert_pem(&self.certificate, key).map_err(certificate_error("CA certificate"))
+    }
+
     /// Issues a node certificate, PEM, for the key of a certificate request. Nothing else of the
-    /// request counts.
+    /// request counts. It ends with the CA's at the latest.
     ///
     /// # Errors
     /// [`PkiError::Certificate`] if the request is not one, or is not signed by its key.
@@ -127,6 +158,7 @@ impl Authority {
         &self,
         request: &str,
         subject: &CertificateSubject,
+        lifetime: Duration,
         now: Timestamp,
     ) -> Result<String, PkiError> {
         let mut request = CertificateSigningRequestParams::from_pem(request)
@@ -141,12 +173,13 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        set_validity(&mut params, now, NODE_DAYS);
+        let ca = CertificateFacts::from_pem(&self.certificate, "CA certificate")?;
+        let lifetime_ms = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX / 2);
+        let before_ms = BEFORE_MS.min(lifetime_ms / BEFORE_PART);
+        let not_after = now.plus_ms(lifetime_ms).min(ca.not_after);
+        set_validity(&mut params, now.plus_ms(-before_ms), not_after);
         request.params = params;
-        let key = KeyPair::from_pem(&self.key).map_err(certificate_error("CA key"))?;
-        let issuer =
-            Issuer::from_ca_cert_pem(&self.certificate, key).map_err(certificate_error("CA certificate"))?;
-        Ok(request.signed_by(&issuer).map_err(&error)?.pem())
+        Ok(request.signed_by(&self.issuer()?).map_err(&error)?.pem())
     }
 }
 
@@ -156,19 +189,18 @@ fn common_name(name: &str) -> DistinguishedName {
     distinguished
 }
 
-fn set_validity(params: &mut CertificateParams, now: Timestamp, days: u32) {
+fn set_validity(params: &mut CertificateParams, from: Timestamp, until: Timestamp) {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let at = |time: Timestamp| epoch + Duration::from_millis(time.as_unix_ms().unsigned_abs());
-    params.not_before = at(now.plus_ms(-BEFORE_DAYS * quorate_license::DAY_MS));
-    params.not_after = at(now.plus_days(days));
+    (params.not_before, params.not_after) = (at(from), at(until));
 }
 
 /// SHA-256 of a CA's certificate: what a join token carries.
 ///
 /// # Errors
 /// [`PkiError::Pem`].
-pub fn ca_fingerprint(certificate: &str) -> Result<[u8; 32], PkiError> {
+pub fn ca_fingerprint(certificate: &str) -> Result<CaFingerprint, PkiError> {
     let der = CertificateDer::from_pem_slice(certificate.as_bytes())
         .map_err(|error| PkiError::Pem { what: "CA certificate", reason: error.to_string() })?;
-    Ok(Sha256::digest(&der).into())
+    Ok(CaFingerprint(Sha256::digest(&der).into()))
 }

@@ -1,11 +1,18 @@
 //! The cluster's public-key infrastructure: its CA, the nodes' certificates, tokens, TLS settings.
 
 mod authority;
+mod facts;
 mod identity;
+mod joining;
+mod shown;
 mod tls;
 mod token;
+mod web;
 
 pub use authority::{Authority, CertificateSubject, NodeTlsKey, PkiError, ca_fingerprint};
+pub use facts::CertificateFacts;
 pub use identity::{PeerIdentity, internal_name};
-pub use tls::{NodeTls, install_crypto_provider, pinned_client, server_config, trusting_client};
+pub use joining::pinned_client;
+pub use tls::{NodeTls, ca_certificates, install_crypto_provider, trusting_client};
 pub use token::{AdminToken, JoinToken, ParseTokenError, secret_hash};
+pub use web::{CertificateFiles, FileCertificate};

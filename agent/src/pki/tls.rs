@@ -1,21 +1,20 @@
-//! TLS settings: mutual between nodes, pinned for a joiner, ordinary for administrators.
+//! TLS settings: mutual between nodes, ordinary for administrators.
+//!
+//! A node's settings are made once and live as long as the process. What they show and whom they trust is looked
+//! up for every handshake, so both can change while connections stay open (see [`super::shown`]).
 
 use std::sync::Arc;
 
-use quorate_license::{ClusterId, NodeId, NodeRole};
+use quorate_license::{ClusterId, NodeId};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
-    client::{
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        verify_server_cert_signed_by_trust_anchor,
-    },
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
-    server::{ParsedCertificate, WebPkiClientVerifier},
+    ClientConfig, RootCertStore, ServerConfig,
+    client::Resumption,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    server::{NoServerSessionStorage, ResolvesServerCert},
 };
-use sha2::{Digest, Sha256};
 
-use super::{PeerIdentity, PkiError, internal_name};
+use super::{PkiError, internal_name, shown::Shown};
 use crate::data_dir::TlsFiles;
 
 /// Makes the one crypto provider of this project the process's default, for libraries that look for
@@ -25,15 +24,16 @@ pub fn install_crypto_provider() {
     let _ = ring::default_provider().install_default();
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn tls_error(error: impl std::fmt::Display) -> PkiError {
+pub(super) fn tls_error(error: impl std::fmt::Display) -> PkiError {
     PkiError::Tls(error.to_string())
 }
 
-fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+/// The certificates of a PEM text; at least one.
+pub(super) fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'static>>, PkiError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
@@ -42,12 +42,19 @@ fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'sta
     }
 }
 
-fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>, PkiError> {
-    PrivateKeyDer::from_pem_slice(pem.as_bytes())
-        .map_err(|error| PkiError::Pem { what: "TLS key", reason: error.to_string() })
+/// Each CA of a PEM text, as a PEM text of its own.
+///
+/// # Errors
+/// [`PkiError::Pem`] if there is none.
+pub fn ca_certificates(pem: &str) -> Result<Vec<String>, PkiError> {
+    const END: &str = "-----END CERTIFICATE-----";
+    certificates(pem, "CA certificate")?;
+    let begins = |part: &str| part.find("-----BEGIN CERTIFICATE-----");
+    let texts = pem.split_inclusive(END).filter_map(|part| Some(format!("{}\n", &part[begins(part)?..])));
+    Ok(texts.collect())
 }
 
-fn roots(pem: &str) -> Result<Arc<RootCertStore>, PkiError> {
+pub(super) fn roots(pem: &str) -> Result<Arc<RootCertStore>, PkiError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(pem, "CA certificate")? {
         roots.add(certificate).map_err(tls_error)?;
@@ -55,14 +62,7 @@ fn roots(pem: &str) -> Result<Arc<RootCertStore>, PkiError> {
     Ok(Arc::new(roots))
 }
 
-/// A node's certificate with the CA's behind it: joiners find the CA's hash in what is presented.
-fn chain(files: &TlsFiles) -> Result<Vec<CertificateDer<'static>>, PkiError> {
-    let mut chain = certificates(&files.certificate, "node certificate")?;
-    chain.extend(certificates(&files.ca_certificate, "CA certificate")?);
-    Ok(chain)
-}
-
-/// Both sides of a node's TLS.
+/// A node's TLS on all of its ports and channels.
 #[derive(Clone)]
 pub struct NodeTls {
     /// For callers.
@@ -70,6 +70,9 @@ pub struct NodeTls {
     /// For the node-to-node port. A certificate is checked if one is shown; who needs one is decided
     /// call by call.
     pub server: Arc<ServerConfig>,
+    /// For a port that people and their tools call: no client certificates.
+    pub web: Arc<ServerConfig>,
+    shown: Arc<Shown>,
     cluster_id: ClusterId,
 }
 
@@ -79,28 +82,38 @@ impl NodeTls {
     /// # Errors
     /// [`PkiError`] if a file is not what it should be.
     pub fn new(files: &TlsFiles, cluster_id: ClusterId) -> Result<Self, PkiError> {
-        let roots = roots(&files.ca_certificate)?;
-        let client = ClientConfig::builder_with_provider(provider())
+        let shown = Arc::new(Shown::new(files, &[])?);
+        let mut client = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(tls_error)?
-            .with_root_certificates(roots.clone())
-            .with_client_auth_cert(chain(files)?, private_key(&files.key)?)
-            .map_err(tls_error)?;
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
-            .allow_unauthenticated()
-            .build()
-            .map_err(tls_error)?;
-        let server = ServerConfig::builder_with_provider(provider())
+            .dangerous()
+            .with_custom_certificate_verifier(shown.clone())
+            .with_client_cert_resolver(shown.clone());
+        // A resumed session would go on with the certificate, and the trust, that it began with.
+        client.resumption = Resumption::disabled();
+        let mut server = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(tls_error)?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(chain(files)?, private_key(&files.key)?)
-            .map_err(tls_error)?;
+            .with_client_cert_verifier(shown.clone())
+            .with_cert_resolver(shown.clone());
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
         Ok(NodeTls {
             client: Arc::new(with_client_alpn(client)),
             server: Arc::new(with_server_alpn(server)),
+            web: web_config(shown.clone())?,
+            shown,
             cluster_id,
         })
+    }
+
+    /// From now on new connections show this certificate and trust these CAs; those that are open stay.
+    /// `bridges` are certificates of one CA by another, for joiners that trust only one of them.
+    ///
+    /// # Errors
+    /// [`PkiError`] if a file is not what it should be, or the key is not the certificate's; nothing is changed.
+    pub fn show(&self, files: &TlsFiles, bridges: &[String]) -> Result<(), PkiError> {
+        self.shown.replace(files, bridges)
     }
 
     /// The name that a caller expects of a node.
@@ -112,7 +125,17 @@ impl NodeTls {
     }
 }
 
-fn with_client_alpn(mut config: ClientConfig) -> ClientConfig {
+/// TLS for a port that people and their tools call: no client certificates.
+pub(super) fn web_config(certificate: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, PkiError> {
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(tls_error)?
+        .with_no_client_auth()
+        .with_cert_resolver(certificate);
+    Ok(Arc::new(with_server_alpn(config)))
+}
+
+pub(super) fn with_client_alpn(mut config: ClientConfig) -> ClientConfig {
     config.alpn_protocols = vec![b"h2".to_vec()];
     config
 }
@@ -122,21 +145,7 @@ fn with_server_alpn(mut config: ServerConfig) -> ServerConfig {
     config
 }
 
-/// TLS for a port that people and their tools call: no client certificates.
-///
-/// # Errors
-/// [`PkiError`] if a file is not what it should be.
-pub fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, PkiError> {
-    let config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(tls_error)?
-        .with_no_client_auth()
-        .with_single_cert(chain(files)?, private_key(&files.key)?)
-        .map_err(tls_error)?;
-    Ok(Arc::new(with_server_alpn(config)))
-}
-
-/// TLS for a caller that trusts a CA from a file and checks the address.
+/// TLS for a caller that trusts the CAs of a file and checks the address.
 ///
 /// # Errors
 /// [`PkiError`] if the text is no certificate.
@@ -147,90 +156,4 @@ pub fn trusting_client(ca_certificate: &str) -> Result<Arc<ClientConfig>, PkiErr
         .with_root_certificates(roots(ca_certificate)?)
         .with_no_client_auth();
     Ok(Arc::new(with_client_alpn(config)))
-}
-
-/// TLS for a joiner: it trusts the CA with this SHA-256, wherever the server is. It has nothing to
-/// show yet.
-///
-/// # Errors
-/// [`PkiError::Tls`].
-pub fn pinned_client(ca_fingerprint: [u8; 32]) -> Result<Arc<ClientConfig>, PkiError> {
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(tls_error)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(PinnedCa { ca_fingerprint, provider: provider() }))
-        .with_no_client_auth();
-    Ok(Arc::new(with_client_alpn(config)))
-}
-
-/// Accepts a Management Server whose certificate was issued by the CA with this hash, which must be in
-/// the presented chain. Names don't matter: the CA issues to nodes of one cluster only.
-#[derive(Debug)]
-struct PinnedCa {
-    ca_fingerprint: [u8; 32],
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for PinnedCa {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let ca = intermediates
-            .iter()
-            .find(|certificate| Sha256::digest(certificate.as_ref())[..] == self.ca_fingerprint)
-            .ok_or_else(|| {
-                Error::General(
-                    "the server belongs to another cluster: its CA is not the one that the token names"
-                        .to_owned(),
-                )
-            })?;
-        let mut roots = RootCertStore::empty();
-        roots.add(ca.clone().into_owned())?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
-        let certificate = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(&certificate, &roots, intermediates, now, algorithms)?;
-        // A Spooler Controller can't admit nodes, and must not see a token.
-        if PeerIdentity::from_certificate(end_entity).is_none_or(|peer| peer.role != NodeRole::Management) {
-            return Err(Error::General("the server is not a Management Server".to_owned()));
-        }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -8,19 +8,18 @@ use quorate_license::{
 };
 use quorate_raft_store::{
     Command, Outcome, Refusal,
-    command::{AdmitNode, ReplaceNode},
-    seal::{ManagementKey, Purpose},
-    state::{Addresses, HostReport, TokenPurpose, TokenState},
+    command::{AdmitNode, ReplaceNode, RequestJoin},
+    seal::ManagementKey,
+    state::{Addresses, HostReport, JoinDecision, TokenId, TokenPurpose, TokenState},
 };
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
 
+use super::{Signer, trusted};
 use crate::{
     api::{ApiError, ErrorKind},
-    clock,
     cluster::Cluster,
-    data_dir::NodeFile,
-    pki::{Authority, CertificateSubject, JoinToken, PeerIdentity, PkiError, secret_hash},
+    data_dir::{NodeFile, Trusted},
+    pki::{CertificateSubject, JoinToken, PeerIdentity, PkiError, secret_hash},
     setup,
 };
 
@@ -30,6 +29,8 @@ const TOKEN_DEADLINE: Duration = Duration::from_secs(2);
 const AWAY_MARGIN: Duration = Duration::from_secs(2);
 const AWAY_AT_MOST: Duration = Duration::from_secs(15);
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// How long one question of a joiner is kept open while an administrator decides; it asks again then.
+const DECISION_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a joiner says of itself.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ pub struct Joiner {
     pub certificate_request: String,
     /// By its identity key, over the certificate request.
     pub signature: NodeSignature,
+    /// How long it waits for an administrator's decision, before it asks again.
+    pub wait: Duration,
     /// The node whose place it takes, on the same computer; none: it is a further node.
     pub replace: Option<NodeName>,
 }
@@ -106,8 +109,8 @@ pub struct Admitted {
     pub role: NodeRole,
     /// Its certificate, PEM.
     pub certificate: String,
-    /// The CA's certificate, PEM.
-    pub ca_certificate: String,
+    /// Whom it shall trust.
+    pub trusted: Trusted,
     /// For Management Servers only.
     pub management_key: Option<ManagementKey>,
 }
@@ -116,13 +119,13 @@ pub struct Admitted {
 pub struct Admission {
     cluster: Arc<Cluster>,
     own: Arc<NodeFile>,
-    management_key: Option<ManagementKey>,
+    signer: Arc<Signer>,
 }
 
 impl Admission {
     /// The admission of this node.
-    pub fn new(cluster: Arc<Cluster>, own: Arc<NodeFile>, management_key: Option<ManagementKey>) -> Self {
-        Admission { cluster, own, management_key }
+    pub fn new(cluster: Arc<Cluster>, own: Arc<NodeFile>, signer: Arc<Signer>) -> Self {
+        Admission { cluster, own, signer }
     }
 
     /// Admits a joiner, through the log, and gives it an id and a certificate. A repeat by the same
@@ -131,7 +134,7 @@ impl Admission {
     /// # Errors
     /// The refusal, by name.
     pub async fn admit(&self, token: JoinToken, joiner: Joiner) -> Result<Admitted, ApiError> {
-        let Some(management_key) = &self.management_key else {
+        let Ok(management_key) = self.signer.management_key() else {
             return Err(ApiError::new(
                 ErrorKind::Refused,
                 "not_a_management_server",
@@ -151,10 +154,10 @@ impl Admission {
                 )
             })?;
         // Nothing is written to the log for somebody who has no token.
-        let token_role = self.token_role(&token).await?;
+        let (token_role, approval) = self.token_role(&token).await?;
         let role = joiner.role.unwrap_or(token_role);
         joiner.check()?;
-        let authority = self.authority(management_key)?;
+        let authority = self.signer.authority(&self.cluster.view().state)?;
         let subject = |node, hosts| CertificateSubject {
             identity: PeerIdentity {
                 cluster_id: self.own.cluster_id,
@@ -166,8 +169,8 @@ impl Admission {
         };
         // Tried before the token is used up: a request or a host name that no certificate can have.
         let trial = subject(NodeId::default(), setup::hosts_of(&joiner.addresses));
-        authority
-            .issue(&joiner.certificate_request, &trial, clock::now())
+        self.signer
+            .issue(&authority, &joiner.certificate_request, &trial)
             .map_err(|error| malformed("certificate request or the addresses", &error))?;
         let replaced = match &joiner.replace {
             Some(name) => Some(self.replaceable(name, &token, joiner.key).await?),
@@ -187,6 +190,7 @@ impl Admission {
             host: joiner.host,
         };
         let command = match replaced {
+            None if approval => Command::RequestJoin(RequestJoin { joiner: admit }),
             Some(replaced) => Command::ReplaceNode(ReplaceNode { replaced, joiner: admit }),
             None => Command::AdmitNode(admit),
         };
@@ -199,6 +203,7 @@ impl Admission {
                 tracing::info!(%node, %replaced, name = %joiner.name, %role, "a node was replaced");
                 node
             }
+            Outcome::JoinPending { token } => self.accepted(token, &joiner.name, joiner.wait).await?,
             other => return Err(unexpected(&other)),
         };
 
@@ -206,16 +211,47 @@ impl Admission {
         let view = self.cluster.view();
         let admitted = view.state.nodes().get(&node).ok_or(Refusal::NodeUnknown(node))?;
         let subject = subject(node, setup::hosts_of(&admitted.addresses));
-        let certificate = authority.issue(&joiner.certificate_request, &subject, clock::now())?;
+        // The CA of this moment: it may have been rotated since.
+        let authority = self.signer.authority(&view.state)?;
+        let certificate = self.signer.issue(&authority, &joiner.certificate_request, &subject)?;
         Ok(Admitted {
             cluster_id: self.own.cluster_id,
             epoch: self.own.epoch,
             node,
             role,
             certificate,
-            ca_certificate: authority.certificate().to_owned(),
+            trusted: trusted(&view.state),
             management_key: (role == NodeRole::Management).then(|| management_key.clone()),
         })
+    }
+
+    /// Waits a while for an administrator's decision. The id of the node, if it is accepted.
+    async fn accepted(&self, token: TokenId, name: &NodeName, wait: Duration) -> Result<NodeId, ApiError> {
+        if wait.is_zero() {
+            tracing::info!(%name, %token, "a node waits to be accepted");
+        }
+        let decision = || {
+            let view = self.cluster.view();
+            view.state.pending_joins().get(&token).map(|pending| pending.decision.clone())
+        };
+        let mut applied = self.cluster.views().subscribe();
+        let decided = applied.wait_for(|_| decision().is_none_or(|known| known != JoinDecision::Waiting));
+        let _ = tokio::time::timeout(wait.min(DECISION_DEADLINE), decided).await;
+        match decision() {
+            Some(JoinDecision::Accepted { node, .. }) => Ok(node),
+            Some(JoinDecision::Refused { by, at }) => {
+                Err(Refusal::JoinRefused { name: name.clone(), by, at }.into())
+            }
+            Some(JoinDecision::Waiting) => Err(ApiError::new(
+                ErrorKind::Unavailable,
+                "join_pending",
+                format!("{name} waits to be accepted by an administrator"),
+                format!(
+                    "`quorate node accept {name}` on a Management Server lets it in; then repeat this command"
+                ),
+            )),
+            None => Err(Refusal::NoPendingJoin(token).into()),
+        }
     }
 
     /// The id of the node that is to be replaced, if it is away. A repeat by a joiner that was admitted, and
@@ -275,9 +311,9 @@ impl Admission {
         }
     }
 
-    /// The role that a token is for, if the joiner was given it. A token that was made a moment ago may
+    /// The role that a token is for, and whether it needs approval, if the joiner was given it. A token that was made a moment ago may
     /// not be here yet. Whether it still counts is said by the log's own check.
-    async fn token_role(&self, token: &JoinToken) -> Result<NodeRole, ApiError> {
+    async fn token_role(&self, token: &JoinToken) -> Result<(NodeRole, bool), ApiError> {
         let mut applied = self.cluster.views().subscribe();
         let known = || self.cluster.view().state.tokens().get(&token.id).is_some();
         let _ = tokio::time::timeout(TOKEN_DEADLINE, applied.wait_for(|_| known())).await;
@@ -285,19 +321,11 @@ impl Admission {
         let shown = secret_hash(&token.secret);
         let known = view.state.tokens().get(&token.id);
         match known.filter(|known| bool::from(known.secret_hash.ct_eq(&shown))).map(|known| &known.purpose) {
-            Some(TokenPurpose::Join { role, .. }) => Ok(*role),
+            Some(TokenPurpose::Join { role, .. }) => Ok((*role, false)),
+            Some(TokenPurpose::JoinWithApproval { role, .. }) => Ok((*role, true)),
             Some(TokenPurpose::Admin { .. }) => Err(Refusal::TokenNotForJoin(token.id).into()),
             None => Err(Refusal::TokenUnknown.into()),
         }
-    }
-
-    fn authority(&self, management_key: &ManagementKey) -> Result<Authority, ApiError> {
-        let view = self.cluster.view();
-        let cluster = view.state.cluster().ok_or(Refusal::NotInitialized)?;
-        let key =
-            management_key.open(Purpose::CaKey, &cluster.sealed_ca_key).map_err(|error| internal(&error))?;
-        let key = String::from_utf8(key.to_vec()).map_err(|error| internal(&error))?;
-        Ok(Authority::from_pem(cluster.ca_certificate.clone(), Zeroizing::new(key)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod activation;
 mod admission;
+mod certificates;
 mod health;
 pub mod licensing;
 mod removal;
@@ -13,6 +14,10 @@ mod tokens;
 
 pub use activation::{ActivationRequest, Activations, Event, Installed, Plan, PlannedNode};
 pub use admission::{Admission, Admitted, Joiner};
+pub use certificates::{
+    CaStatus, CaSummary, CaWait, Certificates, CertificatesOptions, Signer, ca_status, certificate_warnings,
+    keep_rotation, rotate_ca, trusted,
+};
 pub use health::{Condition, Health, NodeHealth, even_voters, health};
 pub use removal::{Removed, remove_node};
 pub use rename::rename_node;

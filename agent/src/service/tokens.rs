@@ -54,7 +54,9 @@ pub async fn create_token(
     let secret = Zeroizing::new(random()?);
     let secret_hash = secret_hash(&secret);
     let text = match &purpose {
-        TokenPurpose::Join { .. } => JoinToken { id, secret, ca_fingerprint: ca_fingerprint(ca)? }.expose(),
+        TokenPurpose::Join { .. } | TokenPurpose::JoinWithApproval { .. } => {
+            JoinToken { id, secret, ca_fingerprint: ca_fingerprint(ca)?.0 }.expose()
+        }
         TokenPurpose::Admin { .. } => AdminToken { id, secret }.expose(),
     };
     let expires_at = clock::judging_time(view.state.time()).plus_ms(ttl_seconds as i64 * 1000);

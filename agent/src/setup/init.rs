@@ -17,7 +17,7 @@ use super::{SetupError, addresses, error::random, hosts_of};
 use crate::{
     clock,
     config::Config,
-    data_dir::{DataDir, NodeFile, TlsFiles},
+    data_dir::{DataDir, NodeFile, TlsFiles, Trusted, identity},
     host,
     pki::{AdminToken, Authority, CertificateSubject, NodeTlsKey, PeerIdentity, secret_hash},
 };
@@ -64,7 +64,7 @@ pub fn init(config: &Config, options: InitOptions) -> Result<InitReport, SetupEr
     let seed = Zeroizing::new(random::<32>()?);
     let node_key = NodeKey::from_seed(*seed);
     let management_key = ManagementKey::random()?;
-    let authority = Authority::create(&cluster_id, now)?;
+    let authority = Authority::create(&cluster_id, 0, now)?;
     let addresses = addresses(config);
     let tls_key = NodeTlsKey::generate()?;
     let subject = CertificateSubject {
@@ -76,7 +76,7 @@ pub fn init(config: &Config, options: InitOptions) -> Result<InitReport, SetupEr
         },
         hosts: hosts_of(&addresses),
     };
-    let certificate = authority.issue(&tls_key.request, &subject, now)?;
+    let certificate = authority.issue(&tls_key.request, &subject, config.tls.certificate_lifetime, now)?;
     let admin_token =
         AdminToken { id: TokenId(u64::from_le_bytes(random()?)), secret: Zeroizing::new(random()?) };
 
@@ -113,9 +113,8 @@ pub fn init(config: &Config, options: InitOptions) -> Result<InitReport, SetupEr
     dir.save_node_key(&seed)?;
     dir.save_management_key(&management_key)?;
     dir.save_tls(&TlsFiles {
-        ca_certificate: authority.certificate().to_owned(),
-        certificate,
-        key: tls_key.key,
+        trusted: Trusted { version: 0, certificates: authority.certificate().to_owned() },
+        identity: identity(&certificate, &tls_key.key),
     })?;
     dir.save_bootstrap(&codec::encode(&command)?)?;
     let admin_token_file = dir.save_admin_token(&admin_token.expose())?;

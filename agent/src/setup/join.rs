@@ -5,11 +5,14 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use quorate_license::{ClusterId, Epoch, EpochId, NodeId, NodeKey, NodeRole, SignatureDomain};
+use data_encoding::HEXLOWER;
+use quorate_license::{ClusterId, Epoch, EpochId, NodeId, NodeKey, NodePublicKey, NodeRole, SignatureDomain};
 use quorate_proto::node::v1::{JoinRequest, JoinResponse, cluster_service_client::ClusterServiceClient};
 use quorate_raft_store::{FEATURE_LEVEL, seal::ManagementKey};
 use rustls::{ClientConfig, pki_types::ServerName};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 use tonic::Status;
 use zeroize::Zeroizing;
 
@@ -17,13 +20,15 @@ use super::{SetupError, addresses, error::random};
 use crate::{
     api::status_parts,
     config::Config,
-    data_dir::{DataDir, NodeFile, TlsFiles},
+    data_dir::{DataDir, NodeFile, TlsFiles, Trusted, identity},
     host,
     net::{ChannelOptions, tls_channel},
-    pki::{JoinToken, NodeTlsKey, PeerIdentity, ca_fingerprint, pinned_client},
+    pki::{JoinToken, NodeTlsKey, PeerIdentity, ca_certificates, ca_fingerprint, pinned_client},
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
+/// Between two questions whether the node was accepted. The server keeps each one open for a while.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// What the administrator gives to `join`.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub struct JoinOptions {
     pub role: Option<NodeRole>,
     /// It takes the place of the node of the same name, whose data is lost.
     pub replace: bool,
+    /// How long an administrator's decision is waited for, if one is needed.
+    pub patience: Duration,
 }
 
 /// What `join` made.
@@ -49,11 +56,25 @@ pub struct JoinReport {
     pub role: NodeRole,
 }
 
-/// Joins this host to a cluster and prepares its data directory.
+/// A node that waits to be accepted.
+#[derive(Debug, Clone, Serialize)]
+pub struct Waiting {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its node key, hexadecimal: an administrator sees the same.
+    pub key_fingerprint: String,
+}
+
+/// Joins this host to a cluster and prepares its data directory. Where an administrator has to accept it, `waits` is told
+/// once; the same command again goes on waiting.
 ///
 /// # Errors
 /// [`SetupError`]; the directory stays unprepared then.
-pub async fn join(config: &Config, options: JoinOptions) -> Result<JoinReport, SetupError> {
+pub async fn join(
+    config: &Config,
+    options: JoinOptions,
+    waits: impl Fn(&Waiting),
+) -> Result<JoinReport, SetupError> {
     let token: JoinToken = options.token.expose_secret().parse()?;
     let dir = DataDir::new(&config.node.data_dir);
     dir.check_unprepared()?;
@@ -95,15 +116,50 @@ pub async fn join(config: &Config, options: JoinOptions) -> Result<JoinReport, S
             .into(),
         certificate_request: tls_key.request.clone(),
         replace: if options.replace { config.node.name.to_string() } else { String::new() },
+        wait_seconds: 0,
     };
     let tls = pinned_client(token.ca_fingerprint)?;
-    let response = ask(&options.servers, tls, request).await.map_err(|error| match error {
+    let waiting =
+        Waiting { name: config.node.name.to_string(), key_fingerprint: key_fingerprint(&node_key.public()) };
+    let asked = ask_until_decided(&options, tls, request, || waits(&waiting));
+    let response = asked.await.map_err(|error| match error {
         SetupError::Unreachable(failures) if options.replace => SetupError::Unreachable(format!(
             "{failures}. Only a living node can admit a replacement; a cluster of one node has none besides it"
         )),
         error => error,
     })?;
     prepare(config, &dir, response, tls_key, &token)
+}
+
+/// SHA-256 of a node key, hexadecimal: a joiner prints it, and an administrator sees it before accepting the node.
+pub(crate) fn key_fingerprint(key: &NodePublicKey) -> String {
+    HEXLOWER.encode(&Sha256::digest(key.as_bytes()))
+}
+
+/// Asks again while an administrator has not decided, until patience ends.
+async fn ask_until_decided(
+    options: &JoinOptions,
+    tls: Arc<ClientConfig>,
+    mut request: JoinRequest,
+    waits: impl FnOnce(),
+) -> Result<JoinResponse, SetupError> {
+    let give_up = tokio::time::Instant::now() + options.patience;
+    let mut waits = Some(waits);
+    loop {
+        match ask(&options.servers, tls.clone(), request.clone()).await {
+            Err(SetupError::Refused { code, .. })
+                if code == "join_pending" && tokio::time::Instant::now() < give_up =>
+            {
+                if let Some(waits) = waits.take() {
+                    waits();
+                }
+                let left = give_up.saturating_duration_since(tokio::time::Instant::now());
+                request.wait_seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Asks one server after the other. A refusal is final, a server that can't be reached is not.
@@ -132,7 +188,9 @@ async fn ask(
                 return Err(SetupError::Refused {
                     code: "ca_mismatch".to_owned(),
                     message: format!("{server} is refused: {}", root_cause(&status)),
-                    hint: "check the address; the token names the cluster that it belongs to".to_owned(),
+                    hint: "check the address; if it is the right cluster, make a new token with `quorate token create` on a \
+                           Management Server: nothing was sent to the server"
+                        .to_owned(),
                 });
             }
             Ok(Err(status)) => match refusal(&status) {
@@ -184,7 +242,8 @@ fn prepare(
     let role: NodeRole = response.role.parse().map_err(|_| answer("role"))?;
     let epoch = Epoch { number: response.epoch_number, id: epoch_id };
     let node_id = NodeId(response.node_id);
-    if ca_fingerprint(&response.ca_certificate)? != token.ca_fingerprint {
+    let cas = ca_certificates(&response.ca_certificate)?;
+    if !cas.iter().any(|ca| ca_fingerprint(ca).is_ok_and(|found| found.0 == token.ca_fingerprint)) {
         return Err(SetupError::Answer("it holds another CA than the token names".to_owned()));
     }
     let expected = PeerIdentity { cluster_id, epoch_number: epoch.number, role, node: node_id };
@@ -200,9 +259,8 @@ fn prepare(
         dir.save_management_key(&ManagementKey::from_bytes(bytes))?;
     }
     dir.save_tls(&TlsFiles {
-        ca_certificate: response.ca_certificate,
-        certificate: response.certificate,
-        key: tls_key.key,
+        trusted: Trusted { version: response.trust_version, certificates: cas.concat() },
+        identity: identity(&response.certificate, &tls_key.key),
     })?;
     dir.save_node_file(&NodeFile::new(cluster_id, epoch, node_id, config.node.name.clone(), role))?;
     Ok(JoinReport { cluster_id, node_id, role })

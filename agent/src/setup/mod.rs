@@ -6,7 +6,8 @@ mod join;
 
 pub use error::SetupError;
 pub use init::{InitOptions, InitReport, init};
-pub use join::{JoinOptions, JoinReport, join};
+pub(crate) use join::key_fingerprint;
+pub use join::{JoinOptions, JoinReport, Waiting, join};
 
 use crate::config::Config;
 

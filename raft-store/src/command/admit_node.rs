@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The most members that a cluster can have.
-const MAX_NODES: u64 = 1024;
+pub(super) const MAX_NODES: u64 = 1024;
 
 /// Admits a node, uses its token up, and gives it an id.
 ///
@@ -48,7 +48,7 @@ impl AdmitNode {
             Ok(token) => token,
             Err(node) => return Ok(Outcome::NodeAdmitted { node }),
         };
-        self.check_token(&token, now)?;
+        self.check_token(&token, false, now)?;
         if state.nodes.len() as u64 >= MAX_NODES {
             return Err(Refusal::TooManyNodes(MAX_NODES));
         }
@@ -110,9 +110,13 @@ impl AdmitNode {
         id
     }
 
-    pub(super) fn check_token(&self, token: &Token, now: Timestamp) -> Result<(), Refusal> {
-        let TokenPurpose::Join { role, name } = &token.purpose else {
-            return Err(Refusal::TokenNotForJoin(token.id));
+    /// That the token lets this node join: by itself, or with an administrator's approval.
+    pub(super) fn check_token(&self, token: &Token, approval: bool, now: Timestamp) -> Result<(), Refusal> {
+        let (role, name) = match (&token.purpose, approval) {
+            (TokenPurpose::Join { role, name }, false)
+            | (TokenPurpose::JoinWithApproval { role, name }, true) => (role, name),
+            (TokenPurpose::JoinWithApproval { .. }, false) => return Err(Refusal::ApprovalNeeded(token.id)),
+            _ => return Err(Refusal::TokenNotForJoin(token.id)),
         };
         match &token.state {
             TokenState::Open => {}

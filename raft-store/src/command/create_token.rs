@@ -73,5 +73,6 @@ fn forget(state: &mut State, outdated: impl Fn(&Token) -> bool) {
     let outdated: Vec<TokenId> = tokens.map(|token| token.id).take(FORGET_AT_ONCE).collect();
     for id in outdated {
         state.tokens.remove(&id);
+        state.pending_joins.remove(&id);
     }
 }

@@ -4,9 +4,11 @@
 //! nonces in the command. It is the authority on every rule; callers check cheaply before.
 
 mod admit_node;
+mod advance_ca;
 mod begin_activation;
 mod close_activation;
 mod create_token;
+mod decide_join;
 mod init_cluster;
 mod install_license;
 mod raise_feature_level;
@@ -14,18 +16,23 @@ mod record_request;
 mod remove_node;
 mod rename_node;
 mod replace_node;
+mod report_certificate;
 mod report_node;
 mod report_start;
+mod request_join;
 mod revoke_token;
+mod rotate_ca;
 mod tick;
 
 use quorate_license::{NodeId, Nonce, Serial, SupportId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use admit_node::AdmitNode;
+pub use advance_ca::AdvanceCa;
 pub use begin_activation::BeginActivation;
 pub use close_activation::CloseActivation;
 pub use create_token::CreateToken;
+pub use decide_join::DecideJoin;
 pub use init_cluster::{FirstNode, InitCluster};
 pub use install_license::InstallLicense;
 pub use raise_feature_level::RaiseFeatureLevel;
@@ -33,14 +40,17 @@ pub use record_request::RecordRequest;
 pub use remove_node::RemoveNode;
 pub use rename_node::RenameNode;
 pub use replace_node::ReplaceNode;
+pub use report_certificate::ReportCertificate;
 pub use report_node::ReportNode;
 pub use report_start::ReportStart;
+pub use request_join::RequestJoin;
 pub use revoke_token::RevokeToken;
+pub use rotate_ca::RotateCa;
 pub use tick::Tick;
 
 use crate::{
     refusal::Refusal,
-    state::{State, TokenId},
+    state::{State, TokenId, TokenPurpose},
 };
 
 /// The highest feature level that this build can read and write.
@@ -49,7 +59,7 @@ use crate::{
 /// |---|---|
 /// | 1 | what every release reads |
 /// | 2 | tombstones: `RemoveNode`, `ReplaceNode`; starts with ids: `ReportStart` |
-/// | 3 | other names: `RenameNode` |
+/// | 3 | other names: `RenameNode`; certificates: `ReportCertificate`; rotation of the CA: `RotateCa`, `AdvanceCa`; joins that wait: `RequestJoin`, `DecideJoin` |
 pub const FEATURE_LEVEL: u32 = 3;
 
 /// A change of the replicated state. Append-only: the order of the variants is the format.
@@ -85,6 +95,16 @@ pub enum Command {
     ReportStart(ReportStart),
     /// See [`RenameNode`].
     RenameNode(RenameNode),
+    /// See [`ReportCertificate`].
+    ReportCertificate(ReportCertificate),
+    /// See [`RotateCa`].
+    RotateCa(RotateCa),
+    /// See [`AdvanceCa`].
+    AdvanceCa(AdvanceCa),
+    /// See [`RequestJoin`].
+    RequestJoin(RequestJoin),
+    /// See [`DecideJoin`].
+    DecideJoin(DecideJoin),
 }
 
 /// What an applied command did. Append-only: the order of the variants is the format.
@@ -154,6 +174,20 @@ pub enum Outcome {
         /// Its id.
         node: NodeId,
     },
+    /// What a node shows is known.
+    CertificateReported,
+    /// A rotation of the CA has begun, or entered its next phase.
+    CaRotated {
+        /// The version of the phase.
+        version: u64,
+    },
+    /// A request to join waits for an administrator.
+    JoinPending {
+        /// The token that was shown.
+        token: TokenId,
+    },
+    /// A node that waited is not let in.
+    JoinRefused,
 }
 
 impl Command {
@@ -161,7 +195,13 @@ impl Command {
     pub fn feature_level(&self) -> u32 {
         match self {
             Command::RemoveNode(_) | Command::ReplaceNode(_) | Command::ReportStart(_) => 2,
-            Command::RenameNode(_) => 3,
+            Command::RenameNode(_)
+            | Command::CreateToken(CreateToken { purpose: TokenPurpose::JoinWithApproval { .. }, .. })
+            | Command::ReportCertificate(_)
+            | Command::RotateCa(_)
+            | Command::AdvanceCa(_)
+            | Command::RequestJoin(_)
+            | Command::DecideJoin(_) => 3,
             _ => 1,
         }
     }
@@ -172,6 +212,7 @@ impl Command {
         match self {
             Command::ReportNode(report) => Some(report.node),
             Command::ReportStart(start) => Some(start.report.node),
+            Command::ReportCertificate(report) => Some(report.node),
             _ => None,
         }
     }
@@ -194,6 +235,11 @@ impl Command {
             Command::ReplaceNode(_) => "ReplaceNode",
             Command::ReportStart(_) => "ReportStart",
             Command::RenameNode(_) => "RenameNode",
+            Command::ReportCertificate(_) => "ReportCertificate",
+            Command::RotateCa(_) => "RotateCa",
+            Command::AdvanceCa(_) => "AdvanceCa",
+            Command::RequestJoin(_) => "RequestJoin",
+            Command::DecideJoin(_) => "DecideJoin",
         }
     }
 
@@ -227,6 +273,11 @@ impl Command {
             Command::ReplaceNode(command) => command.apply(state, now),
             Command::ReportStart(command) => command.apply(state, now),
             Command::RenameNode(command) => command.apply(state),
+            Command::ReportCertificate(command) => command.apply(state, now),
+            Command::RotateCa(command) => command.apply(state, now),
+            Command::AdvanceCa(command) => command.apply(state, now),
+            Command::RequestJoin(command) => command.apply(state, now),
+            Command::DecideJoin(command) => command.apply(state, now),
         }
     }
 }

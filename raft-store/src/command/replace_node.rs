@@ -29,7 +29,7 @@ impl ReplaceNode {
             // A repeat by a joiner that crashed.
             Err(node) => return Ok(Outcome::NodeReplaced { node, replaced }),
         };
-        joiner.check_token(&token, now)?;
+        joiner.check_token(&token, false, now)?;
         let old = match (state.nodes.get(&replaced), state.tombstones.get(&replaced)) {
             (Some(old), _) => old.clone(),
             (None, Some(gone)) => {

@@ -4,9 +4,11 @@
 //! every node; a digest of them is compared.
 
 mod activation;
+mod authority;
 mod cluster;
 mod license;
 mod node;
+mod pending_join;
 mod reactivation;
 pub(crate) mod request;
 mod start;
@@ -17,9 +19,11 @@ mod tombstone;
 use quorate_license::{NodeId, NodeName, Nonce, TenantId, Timestamp};
 
 pub use activation::{Activation, ActivationState, Method};
+pub use authority::{CaFingerprint, CaPhase, CaRotation, NextCa, NodeCertificate, PreviousCa};
 pub use cluster::{Clock, Cluster, Policy};
 pub use license::{InstalledBinding, InstalledLicense};
 pub use node::{Addresses, HostReport, Node};
+pub use pending_join::{JoinDecision, PendingJoin};
 pub(crate) use reactivation::refresh_reactivation;
 pub use request::AnsweredRequest;
 pub use start::{NodeStart, ParseStartIdError, StartId};
@@ -44,6 +48,9 @@ pub struct State {
     pub(crate) request_order: Table<u64, RequestId>,
     pub(crate) tombstones: Table<NodeId, Tombstone>,
     pub(crate) starts: Table<NodeId, NodeStart>,
+    pub(crate) ca_rotation: Table<Only, CaRotation>,
+    pub(crate) certificates: Table<NodeId, NodeCertificate>,
+    pub(crate) pending_joins: Table<TokenId, PendingJoin>,
 }
 
 impl Default for State {
@@ -61,6 +68,9 @@ impl Default for State {
             request_order: Table::new(9),
             tombstones: Table::new(10),
             starts: Table::new(11),
+            ca_rotation: Table::new(20),
+            certificates: Table::new(21),
+            pending_joins: Table::new(22),
         }
     }
 }
@@ -111,6 +121,11 @@ impl State {
         given && self.nodes.get(&node).is_none()
     }
 
+    /// Requests to join that an administrator decides on, by the token that was shown.
+    pub fn pending_joins(&self) -> &Table<TokenId, PendingJoin> {
+        &self.pending_joins
+    }
+
     /// Join tokens and administrators' tokens.
     pub fn tokens(&self) -> &Table<TokenId, Token> {
         &self.tokens
@@ -142,7 +157,7 @@ impl State {
     }
 
     /// All tables, in the order of their tags.
-    pub fn tables(&self) -> [&dyn AnyTable; 11] {
+    pub fn tables(&self) -> [&dyn AnyTable; 14] {
         [
             &self.cluster,
             &self.clock,
@@ -155,10 +170,13 @@ impl State {
             &self.request_order,
             &self.tombstones,
             &self.starts,
+            &self.ca_rotation,
+            &self.certificates,
+            &self.pending_joins,
         ]
     }
 
-    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 11] {
+    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 14] {
         [
             &mut self.cluster,
             &mut self.clock,
@@ -171,6 +189,9 @@ impl State {
             &mut self.request_order,
             &mut self.tombstones,
             &mut self.starts,
+            &mut self.ca_rotation,
+            &mut self.certificates,
+            &mut self.pending_joins,
         ]
     }
 

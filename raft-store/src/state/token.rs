@@ -86,6 +86,13 @@ pub enum TokenPurpose {
         /// Whose it is, in the maker's words.
         label: String,
     },
+    /// One node of this role may ask to join, under this name if one is given; an administrator decides.
+    JoinWithApproval {
+        /// The joiner's role.
+        role: NodeRole,
+        /// The joiner's name.
+        name: Option<NodeName>,
+    },
 }
 
 /// What became of a token. Append-only.

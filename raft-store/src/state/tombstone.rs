@@ -61,6 +61,7 @@ pub(crate) fn bury(state: &mut State, node: Node, removed_at: Timestamp, reason:
     let Node { id, name, role, key, computer_id, addresses, .. } = node;
     state.nodes.remove(&id);
     state.starts.remove(&id);
+    state.certificates.remove(&id);
     let tombstone = Tombstone { id, name, role, key, computer_id, addresses, removed_at, reason };
     state.tombstones.put(id, tombstone);
     while state.tombstones.len() > MAX_TOMBSTONES {

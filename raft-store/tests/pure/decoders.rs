@@ -63,7 +63,7 @@ fn read_everywhere(bytes: &[u8]) {
     let _ = codec::decode::<Blob>(bytes);
     let _ = codec::decode::<Answer>(bytes);
     let _ = wire::decode_append(bytes);
-    for tag in 0..=10 {
+    for tag in 0..=22 {
         let (key, row) = bytes.split_at(bytes.len().min(16));
         let _ = State::default().load(&[&[tag], key].concat(), row);
         let _ = State::default().load(&[tag], bytes);

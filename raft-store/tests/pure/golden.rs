@@ -14,7 +14,9 @@ use quorate_license::{
 };
 use quorate_raft_store::{
     Command, Outcome, Refusal, State, codec,
-    state::{ActivationState, Method, RemovalReason, TokenPurpose, TokenState},
+    state::{
+        ActivationState, CaPhase, JoinDecision, Method, PreviousCa, RemovalReason, TokenPurpose, TokenState,
+    },
 };
 use serde::Serialize;
 
@@ -86,7 +88,7 @@ fn numbered<T: Serialize + std::fmt::Debug>(count: usize, values: &[T], number: 
 
 #[test]
 fn commands_keep_their_numbers() {
-    numbered(15, &specimens::one_of_each_command(), |command| match command {
+    numbered(20, &specimens::one_of_each_command(), |command| match command {
         Command::InitCluster(_) => 0,
         Command::AdmitNode(_) => 1,
         Command::ReportNode(_) => 2,
@@ -102,12 +104,17 @@ fn commands_keep_their_numbers() {
         Command::ReplaceNode(_) => 12,
         Command::ReportStart(_) => 13,
         Command::RenameNode(_) => 14,
+        Command::ReportCertificate(_) => 15,
+        Command::RotateCa(_) => 16,
+        Command::AdvanceCa(_) => 17,
+        Command::RequestJoin(_) => 18,
+        Command::DecideJoin(_) => 19,
     });
 }
 
 #[test]
 fn outcomes_keep_their_numbers() {
-    numbered(15, &specimens::one_of_each_outcome(), |outcome| match outcome {
+    numbered(19, &specimens::one_of_each_outcome(), |outcome| match outcome {
         Outcome::Nothing => 0,
         Outcome::ClusterInitialized { .. } => 1,
         Outcome::NodeAdmitted { .. } => 2,
@@ -123,6 +130,10 @@ fn outcomes_keep_their_numbers() {
         Outcome::NodeRemoved { .. } => 12,
         Outcome::NodeReplaced { .. } => 13,
         Outcome::NodeRenamed { .. } => 14,
+        Outcome::CertificateReported => 15,
+        Outcome::CaRotated { .. } => 16,
+        Outcome::JoinPending { .. } => 17,
+        Outcome::JoinRefused => 18,
     });
 }
 
@@ -163,6 +174,15 @@ fn number_and_code(refusal: &Refusal) -> (u8, &'static str) {
         Refusal::ReplacedRoleDiffers { .. } => (31, "node_role_differs"),
         Refusal::ReplacedComputerDiffers { .. } => (32, "computer_id_differs"),
         Refusal::NodeStartRepeated { .. } => (33, "node_start_repeated"),
+        Refusal::CaRotationInProgress { .. } => (34, "ca_rotation_in_progress"),
+        Refusal::CaRotationOutdated { .. } => (35, "ca_rotation_outdated"),
+        Refusal::CaRotationWaits { .. } => (36, "ca_rotation_waits"),
+        Refusal::ApprovalNeeded(_) => (37, "approval_needed"),
+        Refusal::TokenShownByOther { .. } => (38, "token_shown_by_other"),
+        Refusal::TooManyPendingJoins(_) => (39, "too_many_pending_joins"),
+        Refusal::JoinRefused { .. } => (40, "join_refused"),
+        Refusal::NoPendingJoin(_) => (41, "no_pending_join"),
+        Refusal::JoinDecided { .. } => (42, "join_decided"),
     }
 }
 
@@ -172,7 +192,7 @@ fn refusals_keep_their_numbers_and_codes() {
     // One of the answers' refusals stands for all of them: they have one number here.
     let mut one_each = refusals.clone();
     one_each.dedup_by_key(|refusal| number_and_code(refusal).0);
-    numbered(34, &one_each, |refusal| number_and_code(refusal).0);
+    numbered(43, &one_each, |refusal| number_and_code(refusal).0);
     let codes: BTreeSet<&str> = refusals.iter().map(Refusal::code).collect();
     assert_eq!(codes.len(), refusals.len(), "every refusal has a code of its own");
     for refusal in &refusals {
@@ -214,15 +234,36 @@ fn states_of_rows_keep_their_numbers() {
         TokenState::Revoked => 2,
     });
     let join = TokenPurpose::Join { role: NodeRole::Management, name: None };
-    numbered(2, &[join, TokenPurpose::Admin { label: String::new() }], |purpose| match purpose {
+    let approval = TokenPurpose::JoinWithApproval { role: NodeRole::Management, name: None };
+    let admin = TokenPurpose::Admin { label: String::new() };
+    numbered(3, &[join, admin, approval], |purpose| match purpose {
         TokenPurpose::Join { .. } => 0,
         TokenPurpose::Admin { .. } => 1,
+        TokenPurpose::JoinWithApproval { .. } => 2,
     });
     let replaced = RemovalReason::Replaced { by: sample::node_id(5) };
     let removed = RemovalReason::Removed { requested_by: String::new() };
     numbered(2, &[removed, replaced], |reason| match reason {
         RemovalReason::Removed { .. } => 0,
         RemovalReason::Replaced { .. } => 1,
+    });
+    let by = String::new();
+    let accepted = JoinDecision::Accepted { node: sample::node_id(1), by: by.clone(), at };
+    numbered(3, &[JoinDecision::Waiting, accepted, JoinDecision::Refused { by, at }], |decision| {
+        match decision {
+            JoinDecision::Waiting => 0,
+            JoinDecision::Accepted { .. } => 1,
+            JoinDecision::Refused { .. } => 2,
+        }
+    });
+    let next = sample::rotate_ca(0, 1).next;
+    let previous = PreviousCa { certificate: String::new(), fingerprint: sample::ca(0), bridges: Vec::new() };
+    let phases =
+        [CaPhase::Settled { previous: sample::ca(0) }, CaPhase::Trusting(next), CaPhase::Issuing(previous)];
+    numbered(3, &phases, |phase| match phase {
+        CaPhase::Settled { .. } => 0,
+        CaPhase::Trusting(_) => 1,
+        CaPhase::Issuing(_) => 2,
     });
     numbered(2, &[Method::Online, Method::Offline], |method| match method {
         Method::Online => 0,
@@ -266,7 +307,7 @@ fn the_vocabulary_keeps_its_numbers() {
 #[test]
 fn tables_keep_their_tags_and_keys_their_order() {
     let tags: Vec<u8> = State::default().tables().iter().map(|table| table.tag()).collect();
-    assert_eq!(tags, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    assert_eq!(tags, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 21, 22]);
     let rows = Replica::activated(2).rows();
     let keys: Vec<Vec<u8>> = rows.keys().filter(|key| !matches!(key[0], 8 | 9)).cloned().collect();
     let key = |tag: u8, key: &[u8]| [&[tag], key].concat();

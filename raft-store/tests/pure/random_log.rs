@@ -7,8 +7,8 @@ use quorate_license::{ActivationKind, DAY_MS, NodeRole, Timestamp};
 use quorate_raft_store::{
     Applier, Command, Digest, FEATURE_LEVEL, Proposal, RequestId,
     command::{
-        AdmitNode, CreateToken, RaiseFeatureLevel, RemoveNode, RenameNode, ReplaceNode, ReportNode,
-        ReportStart, RevokeToken, Tick,
+        AdmitNode, AdvanceCa, CreateToken, DecideJoin, RaiseFeatureLevel, RemoveNode, RenameNode,
+        ReplaceNode, ReportNode, ReportStart, RequestJoin, RevokeToken, Tick,
     },
     raft_types::EncodedProposal,
     state::{Change, Method, StartId},
@@ -75,6 +75,24 @@ fn command() -> impl Strategy<Value = Command> {
             let report = ReportNode { start_counter, feature_level: FEATURE_LEVEL, ..sample::report(index) };
             Command::ReportStart(ReportStart { report, start: StartId(start) })
         }),
+        8 => (1..=6_u8, 0..=1_u8).prop_map(|(index, issuer)| {
+            Command::ReportCertificate(sample::report_certificate(index, issuer, &[0, 1]))
+        }),
+        3 => (0..3_u64).prop_map(|version| Command::RotateCa(sample::rotate_ca(version, 1))),
+        4 => (0..4_u64).prop_map(|version| Command::AdvanceCa(AdvanceCa { version })),
+        6 => (1..=8_u8, 5..=8_u8).prop_map(|(index, token)| {
+            let token = sample::token_of(token);
+            let (secret_hash, role) = (sample::secret_hash(token), NodeRole::Spooler);
+            let joiner = AdmitNode { token, secret_hash, role, feature_level: 3, ..sample::admit(index) };
+            Command::RequestJoin(RequestJoin { joiner })
+        }),
+        3 => (5..=8_u8).prop_map(|index| {
+            Command::CreateToken(sample::approval_token(sample::token_of(index), NodeRole::Spooler))
+        }),
+        6 => (5..=8_u8, any::<bool>()).prop_map(|(index, accept)| {
+            let token = sample::token_of(index);
+            Command::DecideJoin(DecideJoin { token, accept, decided_by: "anna".to_owned() })
+        }),
     ]
 }
 
@@ -88,7 +106,16 @@ fn step() -> impl Strategy<Value = Vec<Command>> {
             Command::InstallLicense(sample::install(nonce, nodes, serial)),
         ]
     });
-    prop_oneof![8 => command().prop_map(|command| vec![command]), 1 => activation]
+    let approval = (5..=8_u8, any::<bool>()).prop_map(|(index, accept)| {
+        let token = sample::token_of(index);
+        let joiner = AdmitNode { feature_level: 3, ..sample::admit(index) };
+        vec![
+            Command::CreateToken(sample::approval_token(token, NodeRole::Spooler)),
+            Command::RequestJoin(RequestJoin { joiner }),
+            Command::DecideJoin(DecideJoin { token, accept, decided_by: "anna".to_owned() }),
+        ]
+    });
+    prop_oneof![8 => command().prop_map(|command| vec![command]), 1 => activation, 1 => approval]
 }
 
 /// Proposals of which some repeat an earlier request, and whose leaders' clocks jump.
@@ -107,21 +134,21 @@ fn proposals() -> impl Strategy<Value = Vec<Proposal>> {
 
 /// A log that begins with a cluster of a few nodes, so that most commands find something.
 fn log() -> impl Strategy<Value = Vec<Proposal>> {
-    (2..=4_u8, any::<bool>(), collection::vec(proposals(), 1..60)).prop_map(|(nodes, raised, random)| {
+    (2..=4_u8, 1..=3_u32, collection::vec(proposals(), 1..60)).prop_map(|(nodes, level, random)| {
         let mut commands = vec![Command::InitCluster(sample::init())];
         for index in 2..=nodes {
             let token = sample::join_token(sample::token_of(index), sample::role(index));
             commands.extend([Command::CreateToken(token), Command::AdmitNode(sample::admit(index))]);
         }
-        if raised {
+        if level > 1 {
             commands.extend((1..=nodes).map(|index| {
                 Command::ReportNode(ReportNode {
-                    feature_level: FEATURE_LEVEL,
+                    feature_level: level,
                     start_counter: 0,
                     ..sample::report(index)
                 })
             }));
-            commands.push(Command::RaiseFeatureLevel(RaiseFeatureLevel { level: FEATURE_LEVEL }));
+            commands.push(Command::RaiseFeatureLevel(RaiseFeatureLevel { level }));
             let token = sample::join_token(sample::token_of(6), NodeRole::Management);
             commands.push(Command::CreateToken(token));
         }
@@ -242,6 +269,7 @@ struct Seen {
     level: u32,
     serial: u64,
     fence: u64,
+    trust: u64,
     starts: BTreeMap<u64, u64>,
 }
 
@@ -283,6 +311,7 @@ impl Seen {
             level: cluster.map_or(0, |cluster| cluster.feature_level),
             serial: binding.map_or(0, |binding| binding.serial.0),
             fence: binding.map_or(0, |binding| binding.fence.0),
+            trust: state.trust_version(),
             starts,
         };
         assert!(
@@ -293,6 +322,10 @@ impl Seen {
             now.serial >= self.serial && now.fence >= self.fence,
             "no older license replaces a newer one"
         );
+        assert!(now.trust >= self.trust, "nobody is led back to an older CA");
+        for (id, _) in state.certificates().iter() {
+            assert!(state.nodes().get(id).is_some(), "a certificate is a member's");
+        }
         for node in state.nodes().values() {
             assert!(node.id.index() < now.next_node && node.feature_level >= now.level);
         }

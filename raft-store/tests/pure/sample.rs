@@ -11,10 +11,13 @@ use quorate_raft_store::{
     codec,
     command::{
         AdmitNode, BeginActivation, CloseActivation, CreateToken, FirstNode, InitCluster, InstallLicense,
-        RecordRequest, ReportNode,
+        RecordRequest, ReportCertificate, ReportNode, RotateCa,
     },
     seal::Sealed,
-    state::{Addresses, HostReport, Method, Policy, Token, TokenId, TokenPurpose, TokenState},
+    state::{
+        Addresses, CaFingerprint, HostReport, Method, NextCa, Policy, Token, TokenId, TokenPurpose,
+        TokenState,
+    },
 };
 
 /// The administrator's token that `init` leaves.
@@ -128,6 +131,11 @@ pub(crate) fn join_token(id: TokenId, role: NodeRole) -> CreateToken {
     }
 }
 
+/// A token that needs an administrator's approval.
+pub(crate) fn approval_token(id: TokenId, role: NodeRole) -> CreateToken {
+    CreateToken { purpose: TokenPurpose::JoinWithApproval { role, name: None }, ..join_token(id, role) }
+}
+
 /// The token that the node `index` joins with.
 pub(crate) fn token_of(index: u8) -> TokenId {
     TokenId(0x100 + u64::from(index))
@@ -159,6 +167,38 @@ pub(crate) fn report(index: u8) -> ReportNode {
         addresses: addresses(index),
         host: host(index),
         start_counter: 1,
+    }
+}
+
+/// The hash of the cluster's CA, by its number; the first has 0.
+pub(crate) fn ca(number: u8) -> CaFingerprint {
+    CaFingerprint([0xc0 + number; 32])
+}
+
+/// Puts CA `next` in the place of the one before it, when the trust has this version.
+pub(crate) fn rotate_ca(version: u64, next: u8) -> RotateCa {
+    RotateCa {
+        version,
+        current: ca(next - 1),
+        next: NextCa {
+            certificate: format!("-----BEGIN CERTIFICATE----- {next}\n"),
+            fingerprint: ca(next),
+            sealed_key: sealed(&[next; 40]),
+            bridges: vec!["new by old\n".to_owned(), "old by new\n".to_owned()],
+        },
+        requested_by: "anna".to_owned(),
+    }
+}
+
+/// The node has a certificate of CA `issuer` and trusts these.
+pub(crate) fn report_certificate(index: u8, issuer: u8, trusts: &[u8]) -> ReportCertificate {
+    ReportCertificate {
+        node: node_id(index),
+        serial: format!("{index:02x}{issuer:02x}"),
+        issuer: Some(ca(issuer)),
+        not_before: start(),
+        not_after: start().plus_days(90),
+        trusts: trusts.iter().map(|number| ca(*number)).collect(),
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod activation;
 pub(crate) mod admit;
+mod approval;
+mod authority;
 mod clock;
 mod init;
 mod install;

@@ -11,8 +11,8 @@ use quorate_raft_store::{
     Answer, Command, Outcome, Proposal, Refusal, RequestId, Revision, State,
     codec::{self, CodecError},
     command::{
-        AdmitNode, CreateToken, InstallLicense, RaiseFeatureLevel, RemoveNode, RenameNode, ReplaceNode,
-        ReportNode, ReportStart, RevokeToken, Tick,
+        AdmitNode, AdvanceCa, CreateToken, DecideJoin, InstallLicense, RaiseFeatureLevel, RemoveNode,
+        RenameNode, ReplaceNode, ReportCertificate, ReportNode, ReportStart, RequestJoin, RevokeToken, Tick,
     },
     state::{Method, StartId, TokenId, TokenPurpose},
 };
@@ -63,6 +63,11 @@ pub(crate) fn one_of_each_command() -> Vec<Command> {
         Command::ReplaceNode(replace(2)),
         Command::ReportStart(report_start(2)),
         Command::RenameNode(RenameNode { node: sample::node_id(2), name: sample::name(7) }),
+        Command::ReportCertificate(sample::report_certificate(2, 0, &[0, 1])),
+        Command::RotateCa(sample::rotate_ca(0, 1)),
+        Command::AdvanceCa(AdvanceCa { version: 1 }),
+        Command::RequestJoin(RequestJoin { joiner: sample::admit(5) }),
+        Command::DecideJoin(decide(5, true)),
     ]
 }
 
@@ -74,6 +79,10 @@ fn replace(index: u8) -> ReplaceNode {
     let key = sample::node_key(90 + index).public();
     let joiner = AdmitNode { key, feature_level: 2, ..sample::admit(index) };
     ReplaceNode { replaced: sample::node_id(index), joiner }
+}
+
+fn decide(index: u8, accept: bool) -> DecideJoin {
+    DecideJoin { token: sample::token_of(index), accept, decided_by: "anna".to_owned() }
 }
 
 fn report_start(index: u8) -> ReportStart {
@@ -107,6 +116,11 @@ fn other_commands() -> Vec<(String, Command)> {
     let answer = sample::sign(&sample::binding(1, 4, 1), &[trial, perpetual]);
     let install = InstallLicense { nonce: sample::nonce(1), answer };
     named("trial_and_perpetual", Command::InstallLicense(install));
+    let foreign = ReportCertificate { issuer: None, ..sample::report_certificate(2, 0, &[0]) };
+    named("foreign", Command::ReportCertificate(foreign));
+    let approval = sample::approval_token(TokenId(8), NodeRole::Spooler);
+    named("approval", Command::CreateToken(approval));
+    named("refused", Command::DecideJoin(decide(5, false)));
     commands
 }
 
@@ -143,6 +157,10 @@ pub(crate) fn one_of_each_outcome() -> Vec<Outcome> {
         Outcome::NodeRemoved { node: sample::node_id(3) },
         Outcome::NodeReplaced { node: sample::node_id(5), replaced: sample::node_id(2) },
         Outcome::NodeRenamed { node: sample::node_id(2) },
+        Outcome::CertificateReported,
+        Outcome::CaRotated { version: 2 },
+        Outcome::JoinPending { token: TokenId(7) },
+        Outcome::JoinRefused,
     ]
 }
 
@@ -193,6 +211,20 @@ pub(crate) fn one_of_each_refusal() -> Vec<Refusal> {
             found: sample::computer_id(3).to_string(),
         },
         Refusal::NodeStartRepeated { node: sample::name(2), counter: 3 },
+        Refusal::CaRotationInProgress { started_at: sample::start(), requested_by: "anna".to_owned() },
+        Refusal::CaRotationOutdated { asked: 1, current: 2 },
+        Refusal::CaRotationWaits { nodes: vec![sample::name(2), sample::name(4)] },
+        Refusal::ApprovalNeeded(token),
+        Refusal::TokenShownByOther { token, holder: sample::name(5) },
+        Refusal::TooManyPendingJoins(256),
+        Refusal::JoinRefused { name: sample::name(5), by: "anna".to_owned(), at: sample::start() },
+        Refusal::NoPendingJoin(token),
+        Refusal::JoinDecided {
+            name: sample::name(5),
+            accepted: true,
+            by: "anna".to_owned(),
+            at: sample::start(),
+        },
     ];
     let answers = one_of_each_answer_refusal().into_iter().map(Refusal::AnswerRefused);
     domain.into_iter().chain(answers).chain(membership).collect()
@@ -324,5 +356,35 @@ fn rows() -> Vec<Specimen> {
     take(&replica, "tombstone.replaced", key(10, &id(2)));
     replica.accept(Command::RemoveNode(remove(3)));
     take(&replica, "tombstone.removed", key(10, &id(3)));
+
+    let mut replica = Replica::with_nodes(2);
+    replica.raise_level(3);
+    let tell = |replica: &mut Replica, issuer, trusts: &[u8]| {
+        for index in 1..=2 {
+            replica.accept(Command::ReportCertificate(sample::report_certificate(index, issuer, trusts)));
+        }
+    };
+    replica.accept(Command::RotateCa(sample::rotate_ca(0, 1)));
+    take(&replica, "ca_rotation.trusting", key(20, &[]));
+    tell(&mut replica, 0, &[0, 1]);
+    take(&replica, "certificate", key(21, &id(2)));
+    replica.accept(Command::AdvanceCa(AdvanceCa { version: 1 }));
+    take(&replica, "ca_rotation.issuing", key(20, &[]));
+    tell(&mut replica, 1, &[1, 0]);
+    replica.accept(Command::AdvanceCa(AdvanceCa { version: 2 }));
+    take(&replica, "ca_rotation.settled", key(20, &[]));
+    for index in 5..=7 {
+        let token = sample::token_of(index);
+        replica.accept(Command::CreateToken(sample::approval_token(token, NodeRole::Spooler)));
+        let joiner = AdmitNode { feature_level: 3, ..sample::admit(index) };
+        replica.accept(Command::RequestJoin(RequestJoin { joiner }));
+    }
+    replica.accept(Command::DecideJoin(decide(6, true)));
+    replica.accept(Command::DecideJoin(decide(7, false)));
+    let pending = |index| key(22, &sample::token_of(index).0.to_be_bytes());
+    take(&replica, "token.approval", key(4, &sample::token_of(5).0.to_be_bytes()));
+    take(&replica, "pending_join.waiting", pending(5));
+    take(&replica, "pending_join.accepted", pending(6));
+    take(&replica, "pending_join.refused", pending(7));
     rows
 }

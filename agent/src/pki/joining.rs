@@ -1,0 +1,108 @@
+//! TLS of a joiner: it trusts the CA that its token names, and nothing else.
+
+use std::sync::Arc;
+
+use quorate_license::NodeRole;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::{
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_cert_signed_by_trust_anchor,
+    },
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
+};
+use sha2::{Digest, Sha256};
+
+use super::{
+    PeerIdentity, PkiError,
+    tls::{provider, tls_error, with_client_alpn},
+};
+
+/// TLS for a joiner: it trusts the CA with this SHA-256, wherever the server is. It has nothing to
+/// show yet.
+///
+/// # Errors
+/// [`PkiError::Tls`].
+pub fn pinned_client(ca_fingerprint: [u8; 32]) -> Result<Arc<ClientConfig>, PkiError> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(tls_error)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(PinnedCa { ca_fingerprint, provider: provider() }))
+        .with_no_client_auth();
+    Ok(Arc::new(with_client_alpn(config)))
+}
+
+/// Accepts a Management Server whose certificate was issued by the CA with this hash, which must be in
+/// the presented chain. Names don't matter: the CA issues to nodes of one cluster only.
+#[derive(Debug)]
+struct PinnedCa {
+    ca_fingerprint: [u8; 32],
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for PinnedCa {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let ca = intermediates
+            .iter()
+            .find(|certificate| Sha256::digest(certificate.as_ref())[..] == self.ca_fingerprint)
+            .ok_or_else(|| {
+                Error::General(
+                    "its CA is not the one that the token names: it belongs to another cluster, or the cluster's \
+                     CA was changed after the token was made"
+                        .to_owned(),
+                )
+            })?;
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.clone().into_owned())?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        verify_server_cert_signed_by_trust_anchor(&certificate, &roots, intermediates, now, algorithms)?;
+        // A Spooler Controller can't admit nodes, and must not see a token.
+        if PeerIdentity::from_certificate(end_entity).is_none_or(|peer| peer.role != NodeRole::Management) {
+            return Err(Error::General("the server is not a Management Server".to_owned()));
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,177 @@
+//! What a node shows in a handshake, and whom it trusts: looked up for every handshake, replaced as a whole.
+//!
+//! ```text
+//! renewed certificate, other CAs ─> ArcSwap ─> resolvers and verifiers of every new handshake
+//! ```
+
+use std::{fmt, sync::Arc};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
+    client::{
+        ResolvesClientCert, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    server::{
+        ClientHello, ResolvesServerCert, WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    sign::CertifiedKey,
+};
+
+use super::{
+    CertificateFacts, PkiError,
+    tls::{certificates, provider, roots, tls_error},
+};
+use crate::{clock, data_dir::TlsFiles};
+
+/// What is shown, and who is trusted, at this moment.
+pub(super) struct Shown(ArcSwap<Moment>);
+
+struct Moment {
+    certificate: Arc<CertifiedKey>,
+    facts: CertificateFacts,
+    servers: Arc<WebPkiServerVerifier>,
+    clients: Arc<dyn ClientCertVerifier>,
+}
+
+impl Moment {
+    /// The node's certificate with the CAs' behind it: joiners find the CA's hash in what is presented.
+    fn new(files: &TlsFiles, bridges: &[String]) -> Result<Self, PkiError> {
+        let trusted = &files.trusted.certificates;
+        let mut chain = certificates(&files.identity, "node certificate")?;
+        chain.extend(certificates(trusted, "CA certificate")?);
+        for bridge in bridges {
+            chain.extend(certificates(bridge, "CA certificate")?);
+        }
+        let key = PrivateKeyDer::from_pem_slice(files.identity.as_bytes())
+            .map_err(|error| PkiError::Pem { what: "TLS key", reason: error.to_string() })?;
+        let roots = roots(trusted)?;
+        let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider());
+        Ok(Moment {
+            certificate: Arc::new(CertifiedKey::from_der(chain, key, &provider()).map_err(tls_error)?),
+            facts: CertificateFacts::from_pem(&files.identity, "node certificate")?,
+            servers: WebPkiServerVerifier::builder_with_provider(roots, provider())
+                .build()
+                .map_err(tls_error)?,
+            clients: clients.allow_unauthenticated().build().map_err(tls_error)?,
+        })
+    }
+}
+
+impl Shown {
+    pub(super) fn new(files: &TlsFiles, bridges: &[String]) -> Result<Self, PkiError> {
+        Ok(Shown(ArcSwap::from_pointee(Moment::new(files, bridges)?)))
+    }
+
+    pub(super) fn replace(&self, files: &TlsFiles, bridges: &[String]) -> Result<(), PkiError> {
+        self.0.store(Arc::new(Moment::new(files, bridges)?));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shown({})", self.0.load().facts.serial)
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load().certificate.clone())
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    /// None once the certificate has ended: a server would refuse the connection, and without a certificate a
+    /// node can still ask for a new one.
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let now = self.0.load();
+        (clock::now() < now.facts.not_after).then(|| now.certificate.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+impl ServerCertVerifier for Shown {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let servers = self.0.load().servers.clone();
+        servers.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.load().servers.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.load().servers.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.load().servers.supported_verify_schemes()
+    }
+}
+
+impl ClientCertVerifier for Shown {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    /// None: a caller shows what it has, whatever CA it is of.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let clients = self.0.load().clients.clone();
+        clients.verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.load().clients.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.load().clients.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.load().clients.supported_verify_schemes()
+    }
+}

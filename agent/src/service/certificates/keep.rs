@@ -1,0 +1,333 @@
+//! The node's own certificate: kept valid, renewed without a restart, reported.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use quorate_license::{NodeKey, SignatureDomain, Timestamp};
+use quorate_raft_store::{
+    Command, State, Views,
+    command::ReportCertificate,
+    state::{CaFingerprint, CaPhase},
+};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::{Signer, ask::ask_servers, sign::message, trusted};
+use crate::{
+    api::{ApiError, ErrorKind},
+    clock,
+    cluster::Cluster,
+    data_dir::{DataDir, DataDirError, NodeFile, TlsFiles, identity},
+    metrics::Metrics,
+    net::Peers,
+    pki::{CertificateFacts, NodeTls, NodeTlsKey, PkiError, ca_certificates, ca_fingerprint},
+};
+
+/// Between two looks, at least; a change of the state wakes it earlier.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Between a change of the state and a look, so that a busy cluster is not looked at for each.
+const AFTER_CHANGE: Duration = Duration::from_millis(100);
+/// After a renewal that failed: doubled each time, up to the longest.
+const RETRY_MIN: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// The feature level from which on certificates are reported.
+const REPORTED_FROM: u32 = 3;
+
+/// What the keeping of a certificate needs.
+pub struct CertificatesOptions {
+    /// What was applied here.
+    pub views: Arc<Views>,
+    /// The ways to the other nodes.
+    pub peers: Arc<Peers>,
+    /// Whose node it is.
+    pub own: Arc<NodeFile>,
+    /// Where certificate and key are kept.
+    pub dir: DataDir,
+    /// Where they are shown.
+    pub tls: NodeTls,
+    /// Proves who asks.
+    pub node_key: Arc<NodeKey>,
+    /// Signs, on a Management Server.
+    pub signer: Arc<Signer>,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The node's certificate.
+pub struct Certificates {
+    options: CertificatesOptions,
+    /// What lies on the disk; one change at a time.
+    files: Mutex<TlsFiles>,
+    /// The certificate that is shown, and whose it is.
+    current: ArcSwap<Current>,
+}
+
+/// The certificate that is shown, and who is trusted.
+#[derive(Debug, Clone)]
+struct Current {
+    facts: CertificateFacts,
+    issuer: Option<CaFingerprint>,
+    trusts: Vec<CaFingerprint>,
+    trust_version: u64,
+}
+
+impl Current {
+    fn of(files: &TlsFiles) -> Result<Self, PkiError> {
+        let facts = CertificateFacts::from_pem(&files.identity, "node certificate")?;
+        let (mut issuer, mut trusts) = (None, Vec::new());
+        for ca in ca_certificates(&files.trusted.certificates)? {
+            let fingerprint = ca_fingerprint(&ca)?;
+            if facts.is_issued_by(&CertificateFacts::from_pem(&ca, "CA certificate")?) {
+                issuer = Some(fingerprint);
+            }
+            trusts.push(fingerprint);
+        }
+        Ok(Current { facts, issuer, trusts, trust_version: files.trusted.version })
+    }
+}
+
+impl Certificates {
+    /// The certificate of this node, as it lies on the disk.
+    ///
+    /// # Errors
+    /// A file is missing or damaged.
+    pub fn new(options: CertificatesOptions, files: TlsFiles) -> Result<Self, PkiError> {
+        let current = Current::of(&files)?;
+        let certificates =
+            Certificates { options, files: Mutex::new(files), current: ArcSwap::from_pointee(current) };
+        certificates.tell_metrics();
+        Ok(certificates)
+    }
+
+    /// What the certificate says that is shown at this moment.
+    pub fn facts(&self) -> CertificateFacts {
+        self.current.load().facts.clone()
+    }
+
+    /// Who signs on this node.
+    pub fn signer(&self) -> &Arc<Signer> {
+        &self.options.signer
+    }
+
+    /// At the start: a certificate that ended while the node was off is renewed before anybody sees it.
+    pub async fn renew_if_due(&self) {
+        let state = self.options.views.current().state.clone();
+        if self.is_due(&state, clock::now())
+            && let Err(error) = self.rotate().await
+        {
+            tracing::warn!(code = error.code, "this node's certificate is due and was not renewed: {error}");
+        }
+    }
+
+    /// Gets a new certificate for a new key, and shows it from now on. Connections that are open stay.
+    ///
+    /// # Errors
+    /// `certificate_not_issued`, or what a Management Server refuses; the old one is shown on.
+    pub async fn rotate(&self) -> Result<CertificateFacts, ApiError> {
+        let mut files = self.files.lock().await;
+        let state = self.options.views.current().state.clone();
+        let key = NodeTlsKey::generate()?;
+        let certificate = self.signed(&state, &key.request).await?;
+        let renewed = TlsFiles { identity: identity(&certificate, &key.key), ..files.clone() };
+        let current = Current::of(&renewed)?;
+        self.check(&state, &current)?;
+        let (dir, text) = (self.options.dir.clone(), renewed.identity.clone());
+        written(tokio::task::spawn_blocking(move || dir.save_identity(&text)).await)?;
+        self.options.tls.show(&renewed, bridges(&state, &renewed))?;
+        *files = renewed;
+        let facts = current.facts.clone();
+        self.current.store(Arc::new(current));
+        self.options.metrics.certificate_rotations.inc();
+        self.tell_metrics();
+        tracing::info!(serial = facts.serial, not_after = %facts.not_after, "this node's certificate was renewed");
+        Ok(facts)
+    }
+
+    async fn signed(&self, state: &State, request: &str) -> Result<String, ApiError> {
+        let CertificatesOptions { own, node_key, signer, peers, .. } = &self.options;
+        let signature = node_key.sign(SignatureDomain::Certificate, &message(own.node_id, request));
+        match signer.renew(own.node_id, request, &signature) {
+            Ok(signed) => Ok(signed),
+            Err(_) => ask_servers(peers, state, own.node_id, request, &signature).await,
+        }
+    }
+
+    /// That the new certificate is this node's, and of the CA that issues by its own state: a server that is behind
+    /// may still sign with an older one.
+    fn check(&self, state: &State, new: &Current) -> Result<(), ApiError> {
+        let own = &self.options.own;
+        let refused = |reason: &str| {
+            ApiError::new(
+                ErrorKind::Unavailable,
+                "certificate_not_issued",
+                format!("the certificate that was issued to {} can't be used: {reason}", own.name),
+                "the node asks again by itself",
+            )
+        };
+        if new.facts.identity.is_none_or(|identity| identity.node != own.node_id || identity.role != own.role)
+        {
+            return Err(refused("it names another node"));
+        }
+        match (new.issuer, issuing(state).filter(|_| state.trust_version() == new.trust_version)) {
+            (None, _) => Err(refused("its CA is not one that this node trusts")),
+            (Some(issuer), Some(expected)) if issuer != expected => Err(refused("it is of an older CA")),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_due(&self, state: &State, now: Timestamp) -> bool {
+        let current = self.current.load();
+        let other_ca = state.trust_version() == current.trust_version
+            && issuing(state).is_some_and(|issuing| current.issuer != Some(issuing));
+        other_ca || now >= current.facts.renew_at()
+    }
+
+    /// Trusts whom the state says, if that is newer than what lies on the disk.
+    async fn follow_trust(&self, state: &State) -> Result<(), ApiError> {
+        if state.cluster().is_none() || state.trust_version() <= self.current.load().trust_version {
+            return Ok(());
+        }
+        let mut files = self.files.lock().await;
+        let changed = TlsFiles { trusted: trusted(state), ..files.clone() };
+        let current = Current::of(&changed)?;
+        let (dir, text) = (self.options.dir.clone(), changed.trusted.clone());
+        written(tokio::task::spawn_blocking(move || dir.save_trusted(&text)).await)?;
+        self.options.tls.show(&changed, bridges(state, &changed))?;
+        tracing::info!(
+            version = current.trust_version,
+            cas = current.trusts.len(),
+            "this node follows the rotation of the CA"
+        );
+        *files = changed;
+        self.current.store(Arc::new(current));
+        self.tell_metrics();
+        Ok(())
+    }
+
+    /// The report, if what the state knows is not what is shown.
+    fn news(&self, state: &State) -> Option<Command> {
+        let own = self.options.own.node_id;
+        state.cluster().filter(|cluster| cluster.feature_level >= REPORTED_FROM)?;
+        state.nodes().get(&own)?;
+        let current = self.current.load();
+        let Current { facts, issuer, trusts, .. } = current.as_ref();
+        let known = state.certificates().get(&own).is_some_and(|known| {
+            known.serial == facts.serial
+                && known.issuer == *issuer
+                && (known.not_before, known.not_after) == (facts.not_before, facts.not_after)
+                && known.trusts == *trusts
+        });
+        (!known).then(|| {
+            Command::ReportCertificate(ReportCertificate {
+                node: own,
+                serial: facts.serial.clone(),
+                issuer: *issuer,
+                not_before: facts.not_before,
+                not_after: facts.not_after,
+                trusts: trusts.clone(),
+            })
+        })
+    }
+
+    fn tell_metrics(&self) {
+        let state = self.options.views.current().state.clone();
+        let ca = state.cluster().map(|row| CertificateFacts::from_pem(&row.ca_certificate, "CA certificate"));
+        let ca = ca.and_then(Result::ok).map(|facts| facts.not_after);
+        self.options.metrics.set_certificate_ends(self.current.load().facts.not_after, ca);
+    }
+
+    /// Follows the state and the clock until `stop`.
+    pub async fn run(self: Arc<Self>, cluster: Arc<Cluster>, stop: CancellationToken) {
+        let mut applied = cluster.views().subscribe();
+        let mut retry = RETRY_MIN;
+        self.tell_metrics();
+        loop {
+            let done = tokio::select! {
+                () = stop.cancelled() => return,
+                done = self.step(&cluster) => done,
+            };
+            let again = match done {
+                Ok(()) => tokio::select! {
+                    () = stop.cancelled() => return,
+                    reported = self.report(&cluster) => !reported,
+                },
+                Err(error) => {
+                    tracing::warn!(code = error.code, "this node's certificate: {error}; trying again");
+                    true
+                }
+            };
+            retry = if again { (retry * 2).min(RETRY_MAX) } else { RETRY_MIN };
+            let pause = if again { retry } else { self.until_due().min(LOOK_AGAIN) };
+            let waited = async {
+                tokio::select! {
+                    _ = applied.changed() => tokio::time::sleep(AFTER_CHANGE).await,
+                    () = tokio::time::sleep(pause) => {}
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = waited => {}
+            }
+        }
+    }
+
+    async fn step(&self, cluster: &Cluster) -> Result<(), ApiError> {
+        let view = cluster.view();
+        self.follow_trust(&view.state).await?;
+        if self.is_due(&view.state, clock::now()) {
+            self.rotate().await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the cluster what is shown, if it does not know. Whether it knows now.
+    async fn report(&self, cluster: &Cluster) -> bool {
+        let Some(command) = self.news(&cluster.view().state) else { return true };
+        let told = match cluster.propose(command).await {
+            Ok(answer) => answer.result.map_err(ApiError::from),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = &told {
+            tracing::debug!(
+                code = error.code,
+                "this node's certificate was not reported: {error}; trying again"
+            );
+        }
+        told.is_ok()
+    }
+
+    fn until_due(&self) -> Duration {
+        let ms = self.current.load().facts.renew_at().ms_since(clock::now());
+        Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+    }
+}
+
+/// The CA that issues by this state, if its hash is known.
+fn issuing(state: &State) -> Option<CaFingerprint> {
+    match state.ca_rotation() {
+        Some(rotation) => Some(rotation.current),
+        None => ca_fingerprint(&state.cluster()?.ca_certificate).ok(),
+    }
+}
+
+/// What is shown for joiners that trust one CA only; nothing if the files are of another version than the state.
+fn bridges<'s>(state: &'s State, files: &TlsFiles) -> &'s [String] {
+    let under_way = state.ca_rotation().is_some_and(|it| !matches!(it.phase, CaPhase::Settled { .. }));
+    if under_way && state.trust_version() == files.trusted.version { state.ca_bridges() } else { &[] }
+}
+
+fn written(result: Result<Result<(), DataDirError>, tokio::task::JoinError>) -> Result<(), ApiError> {
+    let failed = |reason: &dyn std::fmt::Display| {
+        ApiError::new(
+            ErrorKind::Internal,
+            "data_dir",
+            format!("what the node shows could not be written: {reason}"),
+            "see the data directory's disk and permissions",
+        )
+    };
+    match result {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(failed(&error)),
+        Err(error) => Err(failed(&error)),
+    }
+}

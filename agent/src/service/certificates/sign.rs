@@ -1,0 +1,143 @@
+//! Signing certificates: what only Management Servers can.
+
+use std::{sync::Arc, time::Duration};
+
+use quorate_license::{NodeId, NodeSignature, SignatureDomain};
+use quorate_raft_store::{
+    Refusal, State, Views,
+    seal::{ManagementKey, Purpose},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    api::{ApiError, ErrorKind, removed},
+    clock,
+    data_dir::{NodeFile, Trusted},
+    pki::{Authority, CertificateSubject, PeerIdentity},
+    setup,
+};
+
+/// The longest certificate request that is read.
+const MAX_REQUEST_BYTES: usize = 8192;
+
+/// Signs node certificates with the CA's key, which lies sealed in the replicated state.
+pub struct Signer {
+    views: Arc<Views>,
+    own: Arc<NodeFile>,
+    management_key: Option<ManagementKey>,
+    lifetime: Duration,
+}
+
+/// What a node signs with its identity key when it asks for a certificate.
+pub(super) fn message(node: NodeId, request: &str) -> Vec<u8> {
+    format!("{node}\n{request}").into_bytes()
+}
+
+/// Whom nodes trust by this state.
+pub fn trusted(state: &State) -> Trusted {
+    Trusted { version: state.trust_version(), certificates: state.trusted_cas().concat() }
+}
+
+impl Signer {
+    /// The signer of this node. New certificates are valid for `lifetime`.
+    pub fn new(
+        views: Arc<Views>,
+        own: Arc<NodeFile>,
+        management_key: Option<ManagementKey>,
+        lifetime: Duration,
+    ) -> Self {
+        Signer { views, own, management_key, lifetime }
+    }
+
+    /// The management key.
+    ///
+    /// # Errors
+    /// Refused: `not_a_management_server`.
+    pub fn management_key(&self) -> Result<&ManagementKey, ApiError> {
+        self.management_key.as_ref().ok_or_else(|| {
+            ApiError::new(
+                ErrorKind::Refused,
+                "not_a_management_server",
+                format!("{} is a Spooler Controller and holds no key of the cluster", self.own.name),
+                "ask a Management Server",
+            )
+        })
+    }
+
+    /// The CA that issues, with its key.
+    ///
+    /// # Errors
+    /// Refused on a Spooler Controller, and before the cluster's state is here.
+    pub fn authority(&self, state: &State) -> Result<Authority, ApiError> {
+        let cluster = state.cluster().ok_or(Refusal::NotInitialized)?;
+        let key = self.management_key()?.open(Purpose::CaKey, &cluster.sealed_ca_key);
+        let internal = |error: &dyn std::fmt::Display| {
+            ApiError::new(
+                ErrorKind::Internal,
+                "internal",
+                error.to_string(),
+                "see the log of this Management Server",
+            )
+        };
+        let key = key.map_err(|error| internal(&error))?;
+        let key = String::from_utf8(key.to_vec()).map_err(|error| internal(&error))?;
+        Ok(Authority::from_pem(cluster.ca_certificate.clone(), Zeroizing::new(key)))
+    }
+
+    /// Issues a certificate to this subject.
+    ///
+    /// # Errors
+    /// A request or a host name that no certificate can have.
+    pub fn issue(
+        &self,
+        authority: &Authority,
+        request: &str,
+        subject: &CertificateSubject,
+    ) -> Result<String, crate::pki::PkiError> {
+        authority.issue(request, subject, self.lifetime, clock::now())
+    }
+
+    /// Issues a new certificate, PEM, to a member that proves with its identity key that it asks.
+    ///
+    /// # Errors
+    /// `node_removed`, `node_unknown`, `signature_invalid`, `certificate_request_malformed`; and as
+    /// [`Signer::authority`].
+    pub fn renew(&self, node: NodeId, request: &str, signature: &NodeSignature) -> Result<String, ApiError> {
+        let view = self.views.current();
+        let state = &view.state;
+        if state.is_gone(node) {
+            return Err(removed(state, node));
+        }
+        let row = state.nodes().get(&node).ok_or(Refusal::NodeUnknown(node))?;
+        let malformed = |reason: &dyn std::fmt::Display| {
+            ApiError::new(
+                ErrorKind::Invalid,
+                "certificate_request_malformed",
+                format!("the certificate request of {} can't be used: {reason}", row.name),
+                "see the log of that node",
+            )
+        };
+        if request.len() > MAX_REQUEST_BYTES {
+            return Err(malformed(&format!("it is longer than {MAX_REQUEST_BYTES} bytes")));
+        }
+        row.key.verify(SignatureDomain::Certificate, &message(node, request), signature).map_err(|_| {
+            ApiError::new(
+                ErrorKind::Denied,
+                "signature_invalid",
+                format!("the certificate request is not signed by the node key of {}", row.name),
+                "a copy or an older state of its data directory can't be used: join the computer anew",
+            )
+        })?;
+        let authority = self.authority(state)?;
+        let subject = CertificateSubject {
+            identity: PeerIdentity {
+                cluster_id: self.own.cluster_id,
+                epoch_number: self.own.epoch.number,
+                role: row.role,
+                node,
+            },
+            hosts: setup::hosts_of(&row.addresses),
+        };
+        self.issue(&authority, request, &subject).map_err(|error| malformed(&error))
+    }
+}
