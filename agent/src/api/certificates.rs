@@ -103,7 +103,9 @@ impl AdminApi {
         let wait = |wait: crate::service::CaWait| proto::CaWait {
             node: wait.node.0,
             name: wait.name.to_string(),
-            online: presence.as_ref().map(|online| online.get(&wait.node).copied().unwrap_or(false)),
+            online: presence
+                .as_ref()
+                .and_then(|online| online.get(&wait.node).copied().unwrap_or(Some(false))),
         };
         Ok(proto::ShowCaResponse {
             ca: Some(summary(issuing)),
