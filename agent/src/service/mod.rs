@@ -2,6 +2,7 @@
 
 mod activation;
 mod admission;
+mod computer;
 mod health;
 pub mod licensing;
 mod removal;
@@ -12,6 +13,7 @@ mod tokens;
 
 pub use activation::{ActivationRequest, Activations, Event, Installed, Plan, PlannedNode};
 pub use admission::{Admission, Admitted, Joiner};
+pub use computer::watch_computer;
 pub use health::{Condition, Health, NodeHealth, even_voters, health};
 pub use removal::{Removed, remove_node};
 pub use report::{OwnReport, report_node};
