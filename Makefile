@@ -25,7 +25,7 @@ EVERYTHING := --workspace --bins --tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test bench build check fmt lint docs deny tidy
+.PHONY: help setup demo test fuzz bench build check fmt lint docs deny tidy
 
 help: ## List the targets
 	@echo 'Quorate: make TARGET'
@@ -46,6 +46,11 @@ test: ## Run every test: units, storage suite, portal on both databases, real cl
 	cargo test --workspace $(LOCKED)
 	@# The crash tests must find deliberate faults: the store is built once more with them, and nothing else.
 	cargo test --workspace --features quorate-raft-store/mutants --test crash $(LOCKED) -- --mutant all
+
+fuzz: ## Give every parser changed bytes, 10 minutes each (ARGS='--seconds 60 --target tokens --seed 7')
+	@scripts/setup build
+	@scripts/build $(EVERYTHING) $(LOCKED)
+	cargo test --workspace --test fuzz $(LOCKED) -- $(or $(ARGS),--seconds 600)
 
 bench: ## Measure changes and reads beside etcd in the same run (ARGS=failover|growth|catch-up|idle)
 	@scripts/setup build bench

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use quorate_license::{ComputerId, NodeName, NodeRole, TrustRoots};
+use quorate_license::{NodeName, NodeRole, TrustRoots};
 use quorate_raft_store::{
     Command, Refusal, codec,
     disk::{OpenError, Store, StoreOptions, read_state},
@@ -28,20 +28,24 @@ use tonic::service::Routes;
 use self::identity::Identity;
 use crate::{
     api::{AdminApi, ClusterApi, NodeGate, OwnStart, http, license::LicenseApi, ops, removed},
+    clock,
     cluster::{
-        Cluster, ClusterOptions, Expelled, ProposeError, RaftReceiver, RaftRuntime, RaftStopped, ask_others,
-        keep_membership, watch_closed_connections, watch_standing,
+        Cluster, ClusterOptions, Expelled, OwnIdentity, ProposeError, RaftReceiver, RaftRuntime, RaftStopped,
+        ask_others, keep_membership, watch_clones, watch_closed_connections, watch_standing,
     },
     config::Config,
     data_dir::{DataDir, DataDirError, Lock, NodeFile},
     failpoint,
-    host::{self, BuildWatcher, IdentityError},
+    host::{self, BuildWatcher, HostComputer, IdentityError},
     license_files,
     metrics::Metrics,
     metrics_watch,
     net::{Limits, Listener, Members, bind_unix},
     pki::{PkiError, install_crypto_provider},
-    service::{Activations, Admission, OwnReport, Signing, keep_rotation, licensing::Licensing, report_node},
+    service::{
+        Activations, Admission, OwnReport, Signing, keep_rotation, licensing::Licensing, report_node,
+        watch_computer,
+    },
     setup,
 };
 
@@ -62,19 +66,6 @@ pub enum AppError {
     /// Certificates can't be used.
     #[error(transparent)]
     Pki(#[from] PkiError),
-    /// The data directory is that of a node on another computer.
-    #[error(
-        "the data directory belongs to node {name} on the computer {registered}; this is the computer {found}. \
-         Nothing was changed"
-    )]
-    OtherComputer {
-        /// The node.
-        name: NodeName,
-        /// Its computer ID in the cluster.
-        registered: ComputerId,
-        /// This host's computer ID.
-        found: ComputerId,
-    },
     /// The node was taken out of the cluster.
     #[error(
         "{message}. It serves no more; its data is kept in {}. To join this computer again as a new node, move that \
@@ -102,7 +93,8 @@ pub enum AppError {
         /// The data directory.
         path: PathBuf,
     },
-    /// The cluster knows a later start of this node: the data directory is a copy, or was rolled back.
+    /// The cluster knows a later start of this node, or another one that lives: the data directory is a copy, or was
+    /// rolled back.
     #[error(
         "the cluster refuses this node: {message}. What its log holds can't be trusted. If another copy of the node \
          runs, leave it and never start this one; otherwise move {} away and run `quorate join --replace {name}` with a \
@@ -110,6 +102,8 @@ pub enum AppError {
         path.display()
     )]
     Outdated {
+        /// Stable code.
+        code: String,
         /// What the cluster says.
         message: String,
         /// The node.
@@ -166,7 +160,7 @@ pub enum AppError {
 /// What the administrator says at the start.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ServeOptions {
-    /// This host's computer ID has changed, and the node is the same: report the new one.
+    /// This host's computer ID has changed, and the node is the same: the new one becomes the registered one.
     pub accept_computer_id: bool,
 }
 
@@ -174,7 +168,7 @@ pub struct ServeOptions {
 struct Prepared {
     dir: DataDir,
     own: Arc<NodeFile>,
-    computer_id: ComputerId,
+    computer: Arc<HostComputer>,
     host_report: quorate_raft_store::state::HostReport,
     start: OwnStart,
     store: Store,
@@ -198,7 +192,9 @@ fn prepare(config: &Config, options: ServeOptions, metrics: &Metrics) -> Result<
     if dir.store_is_lost()? {
         return Err(AppError::StoreLost { name: own.name.clone(), store: dir.store(), path });
     }
-    let computer_id = host::computer_id(&config.identity)?;
+    let found = host::computer_id(&config.identity)?;
+    let computer =
+        Arc::new(HostComputer::new(config.identity.clone(), dir.clone(), found, options.accept_computer_id));
     let store = Store::open(&StoreOptions {
         folder: dir.store(),
         marker: own.store_marker(),
@@ -214,10 +210,6 @@ fn prepare(config: &Config, options: ServeOptions, metrics: &Metrics) -> Result<
     let state = &store.views.current().state;
     if let Some(row) = state.nodes().get(&own.node_id) {
         own.name = row.name.clone();
-        if row.computer_id != computer_id && !options.accept_computer_id {
-            let (registered, name) = (row.computer_id, own.name);
-            return Err(AppError::OtherComputer { name, registered, found: computer_id });
-        }
     }
     if own.name != config.node.name {
         tracing::warn!(
@@ -231,10 +223,10 @@ fn prepare(config: &Config, options: ServeOptions, metrics: &Metrics) -> Result<
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|error| AppError::Randomness(error.to_string()))?;
     let start = OwnStart { counter: dir.count_start()?, id: StartId(u128::from_be_bytes(id)) };
-    start.announce();
+    start.announce(setup::addresses(config).raft);
     let host_report = host::host_report();
     let own = Arc::new(own);
-    Ok(Prepared { dir, own, computer_id, host_report, start, store, _lock: lock })
+    Ok(Prepared { dir, own, computer, host_report, start, store, _lock: lock })
 }
 
 /// Runs a node until SIGTERM or SIGINT.
@@ -271,7 +263,7 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), AppError> 
 fn expelled_error(expelled: &Expelled, dir: &DataDir, own: &NodeFile) -> AppError {
     let (message, path) = (expelled.message.clone(), dir.path().to_owned());
     if !expelled.is_removed() {
-        return AppError::Outdated { message, name: own.name.clone(), path };
+        return AppError::Outdated { code: expelled.code.clone(), message, name: own.name.clone(), path };
     }
     if let Err(error) = dir.save_removed(&message) {
         tracing::warn!(%error, "the data directory could not be marked as a removed node's");
@@ -291,7 +283,7 @@ struct Node {
 
 impl Node {
     async fn start(config: Config, prepared: Prepared, metrics: Arc<Metrics>) -> Result<Node, AppError> {
-        let Prepared { dir, own, computer_id, host_report, start, store, _lock } = prepared;
+        let Prepared { dir, own, computer, host_report, start, store, _lock } = prepared;
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         metrics.set_role(own.role);
         Metrics::advance(&metrics.server_starts, start.counter);
@@ -307,11 +299,20 @@ impl Node {
         let Identity { tls, node_key, management_key, peers, certificates, .. } = identity;
         // A removed node, or a copy, is told so before it can take part in anything.
         let state = store.views.current().state.clone();
-        if let Some(expelled) = ask_others(&peers, &state, own.node_id).await {
+        if let Some(expelled) = ask_others(&peers, &state, own.node_id, store.last_log_index()).await {
             return Err(expelled_error(&expelled, &dir, &own));
         }
+        let addresses = setup::addresses(&config);
+        let identity = OwnIdentity {
+            key: node_key.public(),
+            computer: computer.clone(),
+            address: addresses.raft.clone(),
+            start,
+            started_at: clock::now(),
+        };
         let options = ClusterOptions {
             node: own.node_id,
+            identity,
             settings: &config.raft,
             peers: peers.clone(),
             metrics: metrics.clone(),
@@ -320,7 +321,7 @@ impl Node {
             stop: &stop,
         };
         let cluster = Cluster::start(store, options).await?;
-        let gate = NodeGate::new(own.clone(), cluster.views().clone());
+        let gate = NodeGate::new(own.clone(), cluster.views().clone()).watching(cluster.clones().clone());
 
         // Services.
         let build = BuildWatcher::start(&config.build, dir.path(), &tracker, stop.clone()).await;
@@ -328,11 +329,12 @@ impl Node {
             cluster.clone(),
             own.clone(),
             node_key.clone(),
-            computer_id,
+            computer.clone(),
             build.clone(),
         ));
         let admission = Arc::new(Admission::new(cluster.clone(), own.clone(), certificates.signer().clone()));
-        let licensing = Licensing::new(cluster.views().clone(), own.node_id, roots.clone());
+        let licensing =
+            Licensing::on_computer(cluster.views().clone(), own.node_id, roots.clone(), computer.clone());
         let activations = Arc::new(Activations::new(
             cluster.clone(),
             signing.clone(),
@@ -404,11 +406,16 @@ impl Node {
         );
 
         // Background work.
-        let report =
-            OwnReport { computer_id, addresses: setup::addresses(&config), host: host_report, start };
+        let report = OwnReport { computer: computer.clone(), addresses, host: host_report, start };
         tracker.spawn(report_node(cluster.clone(), report, build, stop.clone()));
-        let files =
-            license_files::Options { node: own.node_id, key: node_key, computer_id, folder: dir.licenses() };
+        let files = license_files::Options {
+            node: own.node_id,
+            key: node_key,
+            computer_id: computer.found(),
+            folder: dir.licenses(),
+        };
+        tracker.spawn(watch_computer(cluster.clone(), computer, stop.clone()));
+        tracker.spawn(watch_clones(cluster.clone(), stop.clone()));
         tracker.spawn(license_files::run(licensing.clone(), files, metrics.clone(), stop.clone()));
         tracker.spawn(host::disk_space::watch(dir.path().to_owned(), metrics.clone(), stop.clone()));
         tracker.spawn(metrics_watch::run(cluster.clone(), metrics, stop.clone()));

@@ -90,6 +90,8 @@ pub struct Metrics {
     certificate_expiration: GaugeVec,
     /// Free bytes of the disk that holds the data directory.
     pub disk_free: IntGauge,
+    /// What is wrong with who is who, label `code`.
+    pub identity_alarms: IntGaugeVec,
     build_info: IntGaugeVec,
 }
 
@@ -239,6 +241,11 @@ impl Metrics {
                 "quorate_disk_free_bytes",
                 "Free bytes of the disk that holds the data directory.",
             )?,
+            identity_alarms: new.int_gauge_vec(
+                "quorate_clones",
+                "Clones and ghosts that this node knows of, the leader of all: what is wrong with who is who.",
+                &["code"],
+            )?,
             build_info: new.int_gauge_vec(
                 "quorate_build_info",
                 "1; the labels tell the agent's version and the node's role.",
@@ -364,6 +371,7 @@ mod tests {
     fn all() -> Metrics {
         let metrics = Metrics::new().unwrap();
         metrics.set_role(NodeRole::Management);
+        metrics.identity_alarms.with_label_values(&["data_directory_cloned"]).set(1);
         metrics.peer_round_trip.with_label_values(&["ms2"]).observe(0.001);
         metrics.peer_sent_failures.with_label_values(&["ms2"]).inc();
         metrics.peer_sent_bytes.with_label_values(&["ms2"]).inc();

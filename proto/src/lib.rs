@@ -2,6 +2,8 @@
 //!
 //! Generated types stay at the edges: faces and clients turn them into domain types at once.
 
+mod secrets;
+
 /// The faces: the product's and the administrators' services, and the integrity key's format.
 #[allow(
     missing_docs,

@@ -17,6 +17,13 @@ pub const VERSION: u8 = 1;
 /// The largest record that is decoded, so that a damaged length can't ask for all memory.
 pub const MAX_RECORD_BYTES: usize = 64 * 1024 * 1024;
 
+/// No value claims more bytes than this for each that it is written with: a number of 16 bytes that is written as one.
+const CLAIMED_FOR_EACH: usize = 16;
+/// What records of up to 4 KiB may claim.
+const SHORT: usize = 64 << 10;
+/// What records of up to 256 KiB may claim.
+const MEDIUM: usize = 4 << 20;
+
 /// Why bytes could not be turned into a value, or a value into bytes.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
@@ -73,9 +80,16 @@ pub fn decode<T: DeserializeOwned>(record: &[u8]) -> Result<T, CodecError> {
     if record.len() > MAX_RECORD_BYTES {
         return Err(CodecError::TooLarge(record.len()));
     }
-    let (value, used) =
+    // A length in a short record that asks for much is refused before anything is made room for.
+    let most = record.len() * CLAIMED_FOR_EACH;
+    let (value, used) = if most <= SHORT {
+        bincode::serde::decode_from_slice(body, config::standard().with_limit::<SHORT>())
+    } else if most <= MEDIUM {
+        bincode::serde::decode_from_slice(body, config::standard().with_limit::<MEDIUM>())
+    } else {
         bincode::serde::decode_from_slice(body, config::standard().with_limit::<MAX_RECORD_BYTES>())
-            .map_err(|error| CodecError::Damaged(error.to_string()))?;
+    }
+    .map_err(|error| CodecError::Damaged(error.to_string()))?;
     if used == body.len() { Ok(value) } else { Err(CodecError::TrailingBytes(body.len() - used)) }
 }
 
@@ -106,5 +120,14 @@ mod tests {
     fn a_damaged_length_does_not_ask_for_all_memory() {
         let huge = [VERSION, 253, 255, 255, 255, 255, 255, 255, 255, 255];
         assert!(matches!(decode::<Vec<u8>>(&huge), Err(CodecError::Damaged(_))));
+    }
+
+    #[test]
+    fn the_widest_numbers_of_records_of_every_size_are_read() {
+        for length in [1, 4000, 5000, 200_000, 300_000] {
+            let numbers = vec![0_u128; length];
+            let record = encode(&numbers).unwrap();
+            assert_eq!(decode::<Vec<u128>>(&record).unwrap(), numbers);
+        }
     }
 }

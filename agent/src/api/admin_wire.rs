@@ -8,7 +8,7 @@ use quorate_raft_store::{
 };
 
 use crate::{
-    cluster::Expelled,
+    cluster::{Alarm, Expelled},
     service::{ClusterStatus, Event, Health, NodeHealth, NodeStatus, Plan, even_voters, licensing::Standing},
 };
 
@@ -21,7 +21,11 @@ pub(super) fn status(
     let voters = status.nodes.iter().filter(|node| node.voter).count();
     let expelled = expelled.map(|expelled| format!("{}: {}", expelled.code, expelled.message));
     proto::StatusResponse {
-        warnings: expelled.into_iter().chain(even_voters(voters)).collect(),
+        warnings: expelled
+            .into_iter()
+            .chain(status.alarms.iter().map(Alarm::words))
+            .chain(even_voters(voters))
+            .collect(),
         removed: status.removed.iter().map(removed).collect(),
         cluster_id: status.cluster_id.to_string(),
         epoch_number: status.epoch.number,

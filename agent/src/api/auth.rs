@@ -21,9 +21,10 @@ use tonic::{
     metadata::{MetadataMap, MetadataValue},
 };
 
-use super::{ApiError, ErrorKind};
+use super::{ApiError, ErrorKind, error::status_parts};
 use crate::{
     clock,
+    cluster::Clones,
     data_dir::NodeFile,
     net::PeerInfo,
     pki::{AdminToken, secret_hash},
@@ -34,6 +35,7 @@ const EPOCH: &str = "quorate-epoch";
 const FROM: &str = "quorate-from";
 const TO: &str = "quorate-to";
 const START: &str = "quorate-start";
+const ADDRESS: &str = "quorate-address";
 const ON_BEHALF: &str = "quorate-on-behalf";
 const AUTHORIZATION: &str = "authorization";
 
@@ -46,14 +48,14 @@ pub struct OwnStart {
     pub id: StartId,
 }
 
-/// A process is one start of one node.
-static OWN_START: OnceLock<OwnStart> = OnceLock::new();
+/// A process is one start of one node, and is reached at one address.
+static OWN_START: OnceLock<(OwnStart, String)> = OnceLock::new();
 
 impl OwnStart {
-    /// Makes it known to every call that this process makes to other nodes. Called once.
-    pub fn announce(self) {
+    /// Makes it known to every call that this process makes to other nodes, and where it is reached. Called once.
+    pub fn announce(self, address: String) {
         // A second start within one process can't be: it stays the first.
-        let _ = OWN_START.set(self);
+        let _ = OWN_START.set((self, address));
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -70,8 +72,9 @@ pub fn addressed(metadata: &mut MetadataMap, state: &State, from: NodeId, to: No
     }
     insert(metadata, FROM, &from.to_string());
     insert(metadata, TO, &to.to_string());
-    if let Some(start) = OWN_START.get() {
+    if let Some((start, address)) = OWN_START.get() {
         insert(metadata, START, &format!("{}.{}", start.counter, start.id));
+        insert(metadata, ADDRESS, address);
     }
 }
 
@@ -99,12 +102,63 @@ pub struct NodeCaller {
 pub struct NodeGate {
     own: Arc<NodeFile>,
     views: Arc<Views>,
+    clones: Option<Arc<Clones>>,
+}
+
+/// Who a call says that it comes from, to be looked at by [`NodeGate::vetted`].
+pub struct Asked {
+    caller: Result<NodeCaller, Status>,
+    node: Option<NodeId>,
+    start: Option<OwnStart>,
+    address: String,
 }
 
 impl NodeGate {
     /// The gate of this node.
     pub fn new(own: Arc<NodeFile>, views: Arc<Views>) -> Self {
-        NodeGate { own, views }
+        NodeGate { own, views, clones: None }
+    }
+
+    /// The gate that also looks at starts which the log does not know.
+    pub fn watching(self, clones: Arc<Clones>) -> Self {
+        NodeGate { clones: Some(clones), ..self }
+    }
+
+    /// What a call says of who makes it.
+    pub fn asked<T>(&self, request: &Request<T>) -> Asked {
+        let (node, remote) = match request.extensions().get::<PeerInfo>() {
+            Some(PeerInfo::Tcp { identity, address }) => {
+                (identity.map(|identity| identity.node), address.ip().to_string())
+            }
+            _ => (None, String::new()),
+        };
+        let metadata = request.metadata();
+        let told = text(metadata, ADDRESS).filter(|address| address.len() <= 262 && !address.is_empty());
+        Asked {
+            caller: self.node(request),
+            node,
+            start: text(metadata, START).and_then(OwnStart::parse),
+            address: told.map_or(remote, str::to_owned),
+        }
+    }
+
+    /// As [`NodeGate::node`], and a start that the log does not know is let in only if nobody else is that node.
+    ///
+    /// # Errors
+    /// As [`NodeGate::node`], and `data_directory_cloned`.
+    pub async fn vetted(&self, asked: Asked) -> Result<NodeCaller, Status> {
+        let (Some(clones), Some(start)) = (&self.clones, asked.start) else { return asked.caller };
+        match (&asked.caller, asked.node) {
+            (Ok(caller), _) => clones.vet(caller.node, start, &asked.address).await?,
+            (Err(refused), Some(node)) => {
+                let code = status_parts(refused).map(|parts| parts.code);
+                if matches!(code.as_deref(), Some("node_start_outdated" | "node_start_repeated")) {
+                    clones.outdated(node, start, &asked.address).await;
+                }
+            }
+            _ => {}
+        }
+        asked.caller
     }
 
     /// Who calls, by its certificate, which must agree with what the request names. A node that was taken

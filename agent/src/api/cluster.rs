@@ -18,7 +18,7 @@ use quorate_proto::node::v1::{
 use quorate_raft_store::state::{Addresses, HostReport};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{ApiError, ErrorKind, NodeGate};
+use super::{ApiError, Asked, ErrorKind, NodeGate};
 use crate::{
     cluster::Cluster,
     host,
@@ -59,8 +59,8 @@ impl ClusterApi {
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
 
-    fn management<T>(&self, request: &Request<T>, what: &str) -> Result<(), Status> {
-        let caller = self.gate.node(request)?;
+    async fn management(&self, asked: Asked, what: &str) -> Result<(), Status> {
+        let caller = self.gate.vetted(asked).await?;
         if caller.role == NodeRole::Management {
             Ok(())
         } else {
@@ -83,7 +83,11 @@ fn optional(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn joiner(request: JoinRequest) -> Result<(JoinToken, Joiner), Status> {
+/// What a joiner's message says, in domain types.
+///
+/// # Errors
+/// A status that names the field that can't be read.
+pub fn read_join_request(request: JoinRequest) -> Result<(JoinToken, Joiner), Status> {
     let token: JoinToken = request.token.parse().map_err(|error| invalid("token", error))?;
     let name: NodeName = request.name.parse().map_err(|error| invalid("node_name", error))?;
     let role = optional(request.role)
@@ -131,7 +135,7 @@ fn joiner(request: JoinRequest) -> Result<(JoinToken, Joiner), Status> {
 #[tonic::async_trait]
 impl ClusterService for ClusterApi {
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
-        let (token, joiner) = joiner(request.into_inner())?;
+        let (token, joiner) = read_join_request(request.into_inner())?;
         let admitted = self.admission.admit(token, joiner).await?;
         Ok(Response::new(JoinResponse {
             cluster_id: admitted.cluster_id.to_string(),
@@ -156,7 +160,7 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<Streaming<ProposeBatch>>,
     ) -> Result<Response<Self::ProposeStreamStream>, Status> {
-        let caller = self.gate.node(&request)?;
+        let caller = self.gate.vetted(self.gate.asked(&request)).await?;
         Ok(Response::new(self.cluster.clone().take_proposals(caller, request.into_inner())))
     }
 
@@ -175,19 +179,30 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<NodeStateRequest>,
     ) -> Result<Response<NodeStateResponse>, Status> {
-        self.gate.node(&request)?;
+        let caller = if request.get_ref().vetting {
+            self.gate.node(&request)?
+        } else {
+            self.gate.vetted(self.gate.asked(&request)).await?
+        };
+        let clones = self.cluster.clones();
+        if let Some(last) = request.get_ref().last_log_index {
+            clones.check_log(caller.node, last)?;
+        }
         let view = self.cluster.view();
         let folder = self.data_dir.clone();
         let free = tokio::task::spawn_blocking(move || host::free_disk_bytes(&folder)).await.ok().flatten();
         let node = self.cluster.node();
-        Ok(Response::new(NodeStateResponse {
+        let mut answer = NodeStateResponse {
             node_id: node.0,
             applied_index: view.applied_index(),
             license_serial: crate::service::default_serial(&view.state),
             start_counter: view.state.nodes().get(&node).map_or(0, |node| node.start_counter),
             free_disk_bytes: free.unwrap_or(0),
             digest: view.digest.to_string(),
-        }))
+            ..NodeStateResponse::default()
+        };
+        clones.tell(self.cluster.last_log_index(), &mut answer);
+        Ok(Response::new(answer))
     }
 
     async fn presence(
@@ -202,7 +217,7 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<AnnounceRequest>,
     ) -> Result<Response<AnnounceResponse>, Status> {
-        let caller = self.gate.node(&request)?;
+        let caller = self.gate.vetted(self.gate.asked(&request)).await?;
         let AnnounceRequest { start_counter, raft_address: address } = request.into_inner();
         if address.len() > MAX_ADDRESS_BYTES {
             return Err(invalid("raft_address", "it is longer than an address can be"));
@@ -235,7 +250,7 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<RenewCertificateRequest>,
     ) -> Result<Response<RenewCertificateResponse>, Status> {
-        self.management(&request, "order a renewal")?;
+        self.management(self.gate.asked(&request), "order a renewal").await?;
         let facts = self.certificates.rotate().await?;
         Ok(Response::new(RenewCertificateResponse {
             serial: facts.serial,
@@ -247,7 +262,7 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<SignStatementRequest>,
     ) -> Result<Response<SignStatementResponse>, Status> {
-        self.management(&request, "ask for node statements")?;
+        self.management(self.gate.asked(&request), "ask for node statements").await?;
         let request = request.into_inner();
         let nonce = Nonce::try_from(request.nonce.as_ref()).map_err(|error| invalid("nonce", error))?;
         let kind: ActivationKind = request.kind.parse().map_err(|error| invalid("kind", error))?;
@@ -262,7 +277,7 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<SignIntegrityKeyRequest>,
     ) -> Result<Response<SignIntegrityKeyResponse>, Status> {
-        self.management(&request, "ask for signatures")?;
+        self.management(self.gate.asked(&request), "ask for signatures").await?;
         let key = IntegrityKey::from_bytes(&request.into_inner().integrity_key)
             .map_err(|error| invalid("integrity_key", error))?;
         let signature = self.signing.integrity_key(&key).await?;

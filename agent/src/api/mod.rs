@@ -16,6 +16,6 @@ mod relay;
 
 pub use admin::AdminApi;
 pub(crate) use auth::removed;
-pub use auth::{NodeCaller, NodeGate, OwnStart, addressed};
-pub use cluster::ClusterApi;
+pub use auth::{Asked, NodeCaller, NodeGate, OwnStart, addressed};
+pub use cluster::{ClusterApi, read_join_request};
 pub use error::{ApiError, ErrorKind, StatusParts, status_parts};

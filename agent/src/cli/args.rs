@@ -108,8 +108,8 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Print a completion script for a shell.
     Completion(CompletionArgs),
-    /// For tests and for support.
-    #[command(subcommand, hide = true)]
+    /// Help for support.
+    #[command(subcommand)]
     Debug(DebugCommand),
 }
 
@@ -172,6 +172,7 @@ mod tests {
             "config check",
             "config show",
             "completion bash",
+            "debug bundle --file FILE --log FILE",
             "debug digest",
             "debug failpoints",
         ] {

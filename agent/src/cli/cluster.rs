@@ -28,7 +28,7 @@ pub(crate) enum ClusterCommand {
 }
 
 #[derive(Serialize)]
-struct Health {
+pub(super) struct Health {
     healthy: bool,
     leader: Option<u64>,
     term: u64,

@@ -1,4 +1,4 @@
-//! `quorate debug`: for tests and for support. Hidden, and no promise.
+//! `quorate debug`: for tests and for support. All but `bundle` is hidden, and no promise.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,8 @@ use quorate_raft_store::disk::{RecomputedDigest, recompute_digest};
 use serde::Serialize;
 
 use super::{
-    Context, Exit,
+    Context, Exit, block_on,
+    bundle::{self, BundleArgs},
     error::CliError,
     output::{Page, Present, or_dash},
 };
@@ -16,13 +17,17 @@ use crate::{config::Config, data_dir::DataDir, failpoint};
 /// Commands for tests and for support.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DebugCommand {
+    /// Gather what support wants to see of this node, without secrets, into one file.
+    Bundle(BundleArgs),
     /// Recompute the digest of a stopped node's state from its rows, and compare it with the stored one.
+    #[command(hide = true)]
     Digest {
         /// The store; by default the one that the configuration names.
         #[arg(long, value_name = "FOLDER")]
         folder: Option<PathBuf>,
     },
     /// List the places at which a test can let the node die.
+    #[command(hide = true)]
     Failpoints,
 }
 
@@ -44,6 +49,7 @@ struct Failpoints(Vec<&'static str>);
 
 pub(super) fn run(context: &Context, command: &DebugCommand) -> Result<Exit, CliError> {
     match command {
+        DebugCommand::Bundle(args) => block_on(bundle::run(context, args)),
         DebugCommand::Digest { folder } => digest(context, folder.clone()),
         DebugCommand::Failpoints => {
             context.output.print(&Failpoints(failpoint::FAILPOINTS.to_vec()))?;

@@ -344,9 +344,6 @@ impl CliError {
                     .to_owned()
             }
             CliError::Store(_) => "Stop the node first; only a stopped node's store can be opened.".to_owned(),
-            CliError::App(AppError::OtherComputer { .. }) => {
-                "Never start a copy: join this host as a node of its own. If it is the same node and its machine id was set up anew, run `quorate serve --accept-computer-id` once.".to_owned()
-            }
             CliError::App(AppError::StoreDamaged { name, data_dir, .. }) => {
                 let dir = data_dir.display();
                 format!(
@@ -369,15 +366,18 @@ impl CliError {
 }
 
 /// Why a node could not start, or stopped by itself.
-const fn app_code(error: &AppError) -> &'static str {
+fn app_code(error: &AppError) -> &'static str {
     match error {
         AppError::DataDir(DataDirError::Unprepared(_)) => "not_prepared",
         AppError::DataDir(DataDirError::Prepared { .. }) => "already_prepared",
         AppError::DataDir(DataDirError::OtherNode { .. }) => "other_node",
-        AppError::OtherComputer { .. } => "other_computer",
         AppError::Removed { .. } => "node_removed",
         AppError::StoreLost { .. } => "store_lost",
-        AppError::Outdated { .. } => "node_start_outdated",
+        AppError::Outdated { code, .. } => match code.as_str() {
+            "data_directory_cloned" => "data_directory_cloned",
+            "node_rolled_back" => "node_rolled_back",
+            _ => "node_start_outdated",
+        },
         AppError::DataDir(DataDirError::InUse(_)) => "data_dir_in_use",
         AppError::DataDir(DataDirError::Damaged { .. }) => "data_dir_damaged",
         AppError::DataDir(DataDirError::NewerFormat { .. }) => "newer_format",

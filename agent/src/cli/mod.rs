@@ -6,6 +6,7 @@
 //! ```
 
 mod args;
+mod bundle;
 mod ca;
 mod cert;
 mod client;
@@ -63,6 +64,8 @@ pub fn run() -> Exit {
         Ok(cli) => cli,
         Err(error) => return usage::tell(&error, &words[1.min(words.len())..]),
     };
+    // Every command may come to hold a secret.
+    crate::host::without_core_dumps();
     let output = Output::new(cli.global.output);
     let context = Context { global: cli.global, output };
     match dispatch(&context, cli.command) {

@@ -15,7 +15,8 @@ const MAX_WORKERS: usize = 4;
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// This host's computer ID has changed (its machine id was set up anew) and the node is still the
-    /// same: report the new one. Never use it on a copy of another node's data directory.
+    /// same: the new one becomes the registered one. Until then activations are refused. Never use it
+    /// on a copy of another node's data directory.
     #[arg(long)]
     accept_computer_id: bool,
 }

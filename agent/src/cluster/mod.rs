@@ -7,9 +7,11 @@
 //!
 //! openraft's types are named in this folder and in the store only.
 
+mod alarms;
 #[cfg(test)]
 mod bounds_tests;
 mod chunks;
+mod clones;
 mod failover;
 mod intake;
 mod keeper;
@@ -42,6 +44,8 @@ use quorate_raft_store::{
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use alarms::Alarm;
+pub use clones::{Clones, OwnIdentity, watch_clones};
 pub use failover::watch_closed_connections;
 pub use keeper::keep_membership;
 pub use presence::{LeaderView, MemberView, Presence};
@@ -85,12 +89,16 @@ pub struct Cluster {
     standing: standing::Standing,
     /// Who is behind this node's log, and since when, while it leads.
     behind: Mutex<BTreeMap<NodeId, Timestamp>>,
+    /// Who is who.
+    clones: Arc<Clones>,
 }
 
 /// What a node's part in the group is made with.
 pub struct ClusterOptions<'a> {
     /// This node.
     pub node: NodeId,
+    /// What this process says of who it is.
+    pub identity: OwnIdentity,
     /// Raft's times and sizes.
     pub settings: &'a config::Raft,
     /// The channels to the other nodes.
@@ -116,7 +124,7 @@ impl Cluster {
     /// # Errors
     /// [`RaftStopped`] if the settings or what is on disk don't allow it.
     pub async fn start(store: Store, options: ClusterOptions<'_>) -> Result<Arc<Cluster>, RaftStopped> {
-        let ClusterOptions { node, settings, peers, metrics, runtime, tracker, stop } = options;
+        let ClusterOptions { node, identity, settings, peers, metrics, runtime, tracker, stop } = options;
         let stopped = |error: &dyn std::fmt::Display| RaftStopped(error.to_string());
         let raft_config = settings::raft_config(settings).map_err(|error| stopped(&error))?;
         let network = network::NetworkFactory::new(
@@ -140,7 +148,9 @@ impl Cluster {
             tracker: tracker.clone(),
             stop: stop.clone(),
         });
+        let clones = Arc::new(Clones::new(node, identity, views.clone(), peers.clone()));
         Ok(Arc::new(Cluster {
+            clones,
             node,
             raft,
             views,

@@ -9,12 +9,12 @@ use futures::future::join_all;
 use openraft::Instant as _;
 use quorate_license::{NodeId, NodeRole, Timestamp};
 use quorate_proto::node::v1::{
-    AnnounceRequest, NodePresence, NodeStateRequest, NodeStateResponse, PresenceRequest, PresenceResponse,
-    cluster_service_client::ClusterServiceClient,
+    AnnounceRequest, IdentityAlarm, NodePresence, NodeStateRequest, NodeStateResponse, PresenceRequest,
+    PresenceResponse, cluster_service_client::ClusterServiceClient,
 };
 use tonic::Request;
 
-use super::Cluster;
+use super::{Alarm, Cluster};
 use crate::{
     api::addressed,
     clock,
@@ -41,6 +41,15 @@ pub struct LeaderView {
     pub voters: BTreeSet<NodeId>,
     /// The members of the group.
     pub members: BTreeMap<NodeId, MemberView>,
+    /// What is wrong with who is who.
+    pub alarms: Vec<Alarm>,
+}
+
+impl LeaderView {
+    /// Which nodes were heard from lately.
+    pub fn presence(&self) -> Presence {
+        self.members.iter().map(|(id, member)| (*id, member.online)).collect()
+    }
 }
 
 /// One member as the leader sees it.
@@ -66,8 +75,7 @@ impl Cluster {
 
     /// Which nodes this node has heard from lately; none if it does not lead.
     pub fn own_presence(&self) -> Option<Presence> {
-        let seen = self.own_leader_view()?;
-        Some(seen.members.into_iter().map(|(id, member)| (id, member.online)).collect())
+        Some(self.own_leader_view()?.presence())
     }
 
     /// The group as this node sees it; none if it does not lead.
@@ -86,6 +94,7 @@ impl Cluster {
                 || now.membership_config.get_joint_config().len() > 1,
             voters: now.membership_config.voter_ids().collect(),
             members: BTreeMap::new(),
+            alarms: self.clones.alarms(),
         };
         for (id, acknowledged) in heartbeats {
             let silent = acknowledged.as_ref().map(|at| at.elapsed());
@@ -156,8 +165,7 @@ impl Cluster {
     /// Which nodes the leader has heard from lately; none if there is no leader, or it does not
     /// answer.
     pub async fn presence(&self) -> Option<Presence> {
-        let seen = self.leader_view().await?;
-        Some(seen.members.into_iter().map(|(id, member)| (id, member.online)).collect())
+        Some(self.leader_view().await?.presence())
     }
 
     /// The group as its leader sees it; none if there is no leader, or it does not answer.
@@ -184,7 +192,7 @@ impl Cluster {
         let view = self.view();
         let asked = nodes.map(|node| {
             let channel = self.peers.channel(node, Use::Service);
-            let mut request = Request::new(NodeStateRequest {});
+            let mut request = Request::new(NodeStateRequest::default());
             request.set_timeout(DEADLINE);
             addressed(request.metadata_mut(), &view.state, self.node, node);
             async move {
@@ -240,6 +248,7 @@ impl From<LeaderView> for PresenceResponse {
             nodes: seen.members.into_iter().map(node).collect(),
             last_index: seen.last_index,
             changing: seen.changing,
+            alarms: seen.alarms.iter().map(IdentityAlarm::from).collect(),
         }
     }
 }
@@ -259,6 +268,7 @@ impl From<PresenceResponse> for LeaderView {
             changing: response.changing,
             voters: response.nodes.iter().filter(|node| node.voter).map(|node| NodeId(node.id)).collect(),
             members: response.nodes.iter().map(|node| (NodeId(node.id), member(node))).collect(),
+            alarms: response.alarms.into_iter().map(Alarm::from).collect(),
         }
     }
 }

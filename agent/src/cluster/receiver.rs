@@ -19,7 +19,7 @@ use tonic::{
 };
 
 use super::{Cluster, network::MAX_MESSAGE_BYTES, snapshot_transfer::Received};
-use crate::api::{NodeCaller, NodeGate};
+use crate::api::{Asked, NodeCaller, NodeGate};
 
 /// Serves `RaftService` for one node.
 pub struct RaftReceiver {
@@ -41,8 +41,8 @@ impl RaftReceiver {
         InterceptedService::new(service, move |request: Request<()>| gate.node(&request).map(|_| request))
     }
 
-    fn voter<T>(&self, request: &Request<T>) -> Result<NodeCaller, Status> {
-        let caller = self.gate.node(request)?;
+    async fn voter(&self, asked: Asked) -> Result<NodeCaller, Status> {
+        let caller = self.gate.vetted(asked).await?;
         if caller.role == NodeRole::Management {
             Ok(caller)
         } else {
@@ -110,7 +110,7 @@ impl RaftService for RaftReceiver {
         &self,
         request: Request<Streaming<Frame>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
-        let caller = self.voter(&request)?;
+        let caller = self.voter(self.gate.asked(&request)).await?;
         let results =
             self.cluster.raft.stream_append(appends(request.into_inner(), caller, self.cluster.clone()));
         let frames = results.map(|result| match result {
@@ -123,7 +123,7 @@ impl RaftService for RaftReceiver {
     }
 
     async fn heartbeat(&self, request: Request<Frame>) -> Result<Response<Frame>, Status> {
-        let caller = self.voter(&request)?;
+        let caller = self.voter(self.gate.asked(&request)).await?;
         let append = wire::decode_append(&request.into_inner().record).map_err(bad_message)?;
         check_sender(caller, wire_node(append.vote))?;
         self.cluster.hear();
@@ -134,7 +134,7 @@ impl RaftService for RaftReceiver {
     }
 
     async fn vote(&self, request: Request<Frame>) -> Result<Response<Frame>, Status> {
-        let caller = self.voter(&request)?;
+        let caller = self.voter(self.gate.asked(&request)).await?;
         let asked = wire::decode_vote(&request.into_inner().record).map_err(bad_message)?;
         check_sender(caller, wire_node(asked.vote))?;
         // It may have been away for a while, and its leader will want to call it.
@@ -144,7 +144,7 @@ impl RaftService for RaftReceiver {
     }
 
     async fn pre_vote(&self, request: Request<Frame>) -> Result<Response<Frame>, Status> {
-        let caller = self.voter(&request)?;
+        let caller = self.voter(self.gate.asked(&request)).await?;
         let asked = wire::decode_vote(&request.into_inner().record).map_err(bad_message)?;
         check_sender(caller, wire_node(asked.vote))?;
         // It may have been away for a while, and its leader will want to call it.
@@ -157,7 +157,7 @@ impl RaftService for RaftReceiver {
         &self,
         request: Request<Streaming<SnapshotChunk>>,
     ) -> Result<Response<Frame>, Status> {
-        let caller = self.voter(&request)?;
+        let caller = self.voter(self.gate.asked(&request)).await?;
         let taken = match self.cluster.receive_snapshot(caller, request.into_inner()).await? {
             Received::Whole(offer, snapshot) => {
                 let snapshot = Snapshot { meta: offer.meta, snapshot };
@@ -169,7 +169,7 @@ impl RaftService for RaftReceiver {
     }
 
     async fn transfer_leader(&self, request: Request<Frame>) -> Result<Response<Frame>, Status> {
-        let caller = self.voter(&request)?;
+        let caller = self.voter(self.gate.asked(&request)).await?;
         let hand_over = wire::decode_hand_over(&request.into_inner().record).map_err(bad_message)?;
         check_sender(caller, wire_node(*hand_over.from_leader()))?;
         match self.cluster.raft.handle_transfer_leader(hand_over).await.map_err(fatal)? {

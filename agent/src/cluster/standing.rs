@@ -25,7 +25,15 @@ use crate::{
 };
 
 /// How long other servers may take to say what they think of this node.
-const DEADLINE: Duration = Duration::from_secs(1);
+const DEADLINE: Duration = Duration::from_secs(2);
+/// The refusals that say that this node is no part of the cluster.
+const EXPELLING: [&str; 5] = [
+    "node_removed",
+    "node_start_outdated",
+    "node_start_repeated",
+    "data_directory_cloned",
+    "node_rolled_back",
+];
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Between two questions to the other servers.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
@@ -33,7 +41,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(3);
 /// Why this node is no part of the cluster any more, with a stable code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expelled {
-    /// `node_removed`, `node_start_outdated` or `node_start_repeated`.
+    /// `node_removed`, `node_start_outdated`, `node_start_repeated`, `data_directory_cloned` or `node_rolled_back`.
     pub code: String,
     /// What happened, in words.
     pub message: String,
@@ -53,8 +61,11 @@ impl Expelled {
 
     fn from_status(status: &Status) -> Option<Self> {
         let code = status_parts(status)?.code;
-        matches!(code.as_str(), "node_removed" | "node_start_outdated" | "node_start_repeated")
-            .then(|| Expelled { code, message: status.message().to_owned(), by_peer: true })
+        EXPELLING.contains(&code.as_str()).then(|| Expelled {
+            code,
+            message: status.message().to_owned(),
+            by_peer: true,
+        })
     }
 }
 
@@ -134,9 +145,10 @@ pub async fn watch_standing(cluster: Arc<Cluster>, dir: DataDir, stop: Cancellat
             let due = asked.is_none_or(|at| at.elapsed() >= ASK_AGAIN);
             if since.elapsed() >= 2 * cluster.absent_after && due {
                 asked = Some(Instant::now());
+                let last = cluster.last_log_index();
                 let answer = tokio::select! {
                     () = stop.cancelled() => return,
-                    answer = ask_others(&cluster.peers, &view.state, cluster.node) => answer,
+                    answer = ask_others(&cluster.peers, &view.state, cluster.node, last) => answer,
                 };
                 if let Some(expelled) = answer {
                     cluster.expel(expelled);
@@ -167,13 +179,14 @@ pub async fn watch_standing(cluster: Arc<Cluster>, dir: DataDir, stop: Cancellat
 }
 
 /// Asks the other Management Servers what they think of `own`, all at once; the first that refuses it
-/// decides. None if nobody does, or nobody answers in time.
-pub async fn ask_others(peers: &Peers, state: &State, own: NodeId) -> Option<Expelled> {
+/// decides. None if nobody does, or nobody answers in time. `last_log_index` is that of the own log.
+pub async fn ask_others(peers: &Peers, state: &State, own: NodeId, last_log_index: u64) -> Option<Expelled> {
     let servers = state.nodes().values().filter(|node| node.role == NodeRole::Management && node.id != own);
     let mut questions: FuturesUnordered<_> = servers
         .map(|server| {
             let channel = peers.channel(server.id, Use::Service);
-            let mut request = Request::new(NodeStateRequest {});
+            let mut request =
+                Request::new(NodeStateRequest { last_log_index: Some(last_log_index), vetting: false });
             request.set_timeout(DEADLINE);
             addressed(request.metadata_mut(), state, own, server.id);
             async move {

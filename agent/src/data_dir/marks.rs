@@ -1,6 +1,10 @@
-//! Marks that keep a node from starting: it was taken out of the cluster, or its store is gone.
+//! Marks: the node was taken out of the cluster, its store is gone, or its host is another computer now.
+
+use quorate_license::{ComputerId, Timestamp};
 
 use super::{DataDir, DataDirError};
+
+const CHANGED_COMPUTER: &str = "computer-id-changed";
 
 impl DataDir {
     /// Why the node was taken out of the cluster, in words, if another node has told it.
@@ -28,6 +32,28 @@ impl DataDir {
     pub fn store_is_lost(&self) -> Result<bool, DataDirError> {
         let gone = ["db/CURRENT", "floor"].iter().all(|name| !self.store().join(name).exists());
         Ok(gone && self.starts()? > 0)
+    }
+
+    /// Which other computer than the registered one was found here, and since when. None if there is no such mark,
+    /// or one that can't be read: then the time begins anew.
+    pub fn changed_computer(&self) -> Option<(ComputerId, Timestamp)> {
+        let text = String::from_utf8(self.read(CHANGED_COMPUTER).ok()??).ok()?;
+        let (computer, since) = text.trim().split_once(' ')?;
+        Some((computer.parse().ok()?, Timestamp::from_unix_ms(since.parse().ok()?)))
+    }
+
+    /// Marks that the host has been another computer since this time.
+    ///
+    /// # Errors
+    /// See [`DataDir::save_node_file`].
+    pub fn save_changed_computer(&self, found: ComputerId, since: Timestamp) -> Result<(), DataDirError> {
+        self.write(CHANGED_COMPUTER, format!("{found} {}\n", since.as_unix_ms()).as_bytes())
+    }
+
+    /// Takes that mark away.
+    pub fn clear_changed_computer(&self) {
+        // Without the mark there is nothing to clear; with one that stays the next change has less time.
+        let _ = std::fs::remove_file(self.path().join(CHANGED_COMPUTER));
     }
 }
 

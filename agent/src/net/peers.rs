@@ -144,6 +144,21 @@ impl Peers {
         }))
     }
 
+    /// A channel to whoever answers for a node at this very address, whatever the address book says. It is not kept.
+    ///
+    /// # Errors
+    /// Never, for ids that the cluster gave.
+    pub fn channel_at(&self, node: NodeId, address: String) -> Result<Channel, PkiError> {
+        Ok(tls_channel(ChannelOptions {
+            address: move || Some(address.clone()),
+            tls: self.tls.client.clone(),
+            server_name: self.tls.server_name(node)?,
+            node: Some(node),
+            peer: None,
+            attempts: Arc::default(),
+        }))
+    }
+
     /// The node has just called this one: it is there, so it may be called at once.
     pub fn heard_from(&self, node: NodeId) {
         if let Some(known) = self.known().get(&node) {

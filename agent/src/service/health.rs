@@ -6,7 +6,7 @@ use quorate_license::{NodeId, NodeName, NodeRole, Timestamp};
 use quorate_raft_store::state::Tombstone;
 
 use super::{ClusterStatus, NodeStatus, cluster_status};
-use crate::cluster::{Cluster, LeaderView, MemberView};
+use crate::cluster::{Alarm, Cluster, LeaderView, MemberView};
 
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Whoever is more entries behind is a problem.
@@ -133,6 +133,7 @@ pub async fn health(cluster: &Cluster) -> Health {
         },
     }
     health.warnings.extend(leaving(&status, seen.as_ref()));
+    health.problems.extend(status.alarms.iter().map(Alarm::words));
     let problems: Vec<String> = health.nodes.iter().filter_map(NodeHealth::problem).collect();
     health.problems.extend(problems);
     health

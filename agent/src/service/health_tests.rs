@@ -126,6 +126,7 @@ fn a_removed_node_that_is_still_in_the_group_is_named() {
         leader: None,
         first_license_node: NodeId::new(1, 1),
         nodes: Vec::new(),
+        alarms: Vec::new(),
         removed: vec![gone.clone()],
     };
     let mut seen = LeaderView::default();

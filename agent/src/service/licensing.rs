@@ -25,7 +25,7 @@ use quorate_raft_store::{
     state::{InstalledBinding, InstalledLicense, Node},
 };
 
-use crate::clock;
+use crate::{clock, host::HostComputer};
 
 /// How long a status is kept while no entry is applied, in milliseconds.
 const KEEP_MS: i64 = 1000;
@@ -41,6 +41,8 @@ struct Shared {
     views: Arc<Views>,
     node: NodeId,
     roots: Arc<TrustRoots>,
+    /// Which computer this node is on, if somebody looks.
+    computer: Option<Arc<HostComputer>>,
     known: RwLock<HashMap<TenantId, Arc<Known>>>,
 }
 
@@ -89,7 +91,20 @@ pub struct Answer {
 impl Licensing {
     /// Answers for `node` from `views`, trusting what `roots` verify.
     pub fn new(views: Arc<Views>, node: NodeId, roots: Arc<TrustRoots>) -> Self {
-        Licensing { shared: Arc::new(Shared { views, node, roots, known: RwLock::default() }) }
+        let shared = Shared { views, node, roots, computer: None, known: RwLock::default() };
+        Licensing { shared: Arc::new(shared) }
+    }
+
+    /// The same on a host whose computer is looked at: while it is another one than the cluster has registered, this
+    /// node is judged as one that is not bound.
+    pub fn on_computer(
+        views: Arc<Views>,
+        node: NodeId,
+        roots: Arc<TrustRoots>,
+        computer: Arc<HostComputer>,
+    ) -> Self {
+        let shared = Shared { views, node, roots, computer: Some(computer), known: RwLock::default() };
+        Licensing { shared: Arc::new(shared) }
     }
 
     /// The views that it answers from.
@@ -146,7 +161,7 @@ impl Licensing {
             _ => self.verify(tenant, license, binding),
         };
         let known = Arc::new(Known {
-            report: report(state, license, binding.filter(|_| refusal.is_none()), now),
+            report: self.report(state, license, binding.filter(|_| refusal.is_none()), now),
             rows,
             refusal,
             applied_index: view.applied_index(),
@@ -158,6 +173,39 @@ impl Licensing {
             all.insert(tenant.clone(), known.clone());
         }
         known
+    }
+
+    /// The status by the replicated rows. A license without a binding that is trusted is invalid.
+    fn report(
+        &self,
+        state: &State,
+        license: Option<&InstalledLicense>,
+        binding: Option<&InstalledBinding>,
+        now: Timestamp,
+    ) -> StatusReport {
+        let mut nodes: Vec<RegisteredNode> = match license {
+            Some(_) => state.nodes().values().map(Node::registered).collect(),
+            None => Vec::new(),
+        };
+        // A computer that nobody has accepted is none that was bound: it has the time of a new node.
+        if let Some(changed) = self.shared.computer.as_ref().and_then(|computer| computer.changed())
+            && let Some(own) = nodes.iter_mut().find(|node| node.id == self.shared.node)
+            && own.computer_id == changed.registered
+        {
+            own.computer_id = changed.found;
+            own.joined_at = own.joined_at.max(changed.since);
+        }
+        let (cluster, binding) = (state.cluster(), binding.map(|installed| &installed.binding.claims));
+        quorate_license::evaluate(&StatusInput {
+            license: license.map(|installed| &installed.license.claims),
+            binding,
+            nodes: &nodes,
+            scope: cluster.map(|cluster| cluster.policy.integrity_scope).unwrap_or_default(),
+            // A restored or recovered cluster lives in another epoch than the one that was activated.
+            restored: matches!((cluster, binding), (Some(cluster), Some(binding)) if cluster.epoch != binding.epoch),
+            reactivation_required_since: license.and_then(|installed| installed.reactivation_required_since),
+            now,
+        })
     }
 
     /// Why the tenant's license can't be trusted here, if it can't.
@@ -199,30 +247,6 @@ impl Rows {
         };
         Rows { license: license.map(of_license), binding: binding.map(of_binding) }
     }
-}
-
-/// The status by the replicated rows. A license without a binding that is trusted is invalid.
-fn report(
-    state: &State,
-    license: Option<&InstalledLicense>,
-    binding: Option<&InstalledBinding>,
-    now: Timestamp,
-) -> StatusReport {
-    let nodes: Vec<RegisteredNode> = match license {
-        Some(_) => state.nodes().values().map(Node::registered).collect(),
-        None => Vec::new(),
-    };
-    let (cluster, binding) = (state.cluster(), binding.map(|installed| &installed.binding.claims));
-    quorate_license::evaluate(&StatusInput {
-        license: license.map(|installed| &installed.license.claims),
-        binding,
-        nodes: &nodes,
-        scope: cluster.map(|cluster| cluster.policy.integrity_scope).unwrap_or_default(),
-        // A restored or recovered cluster lives in another epoch than the one that was activated.
-        restored: matches!((cluster, binding), (Some(cluster), Some(binding)) if cluster.epoch != binding.epoch),
-        reactivation_required_since: license.and_then(|installed| installed.reactivation_required_since),
-        now,
-    })
 }
 
 impl Standing {

@@ -120,3 +120,51 @@ fn a_status_is_kept_for_a_second_and_tokens_are_verified_once() {
     let expired = licensing.standing(&tenant, view, now.plus_days(400)).known;
     assert_eq!(expired.report.status, LicenseStatus::Expired);
 }
+
+#[test]
+fn a_computer_that_nobody_has_accepted_has_the_time_of_a_node_that_is_not_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dir, file) = (crate::data_dir::DataDir::new(folder.path()), folder.path().join("machine-id"));
+    std::fs::write(&file, "99".repeat(16)).unwrap();
+    let identity = crate::config::Identity {
+        machine_id_file: Some(file.clone()),
+        source: quorate_license::ComputerIdSource::Host,
+    };
+    let computer = Arc::new(HostComputer::new(identity, dir.clone(), samples::computer_id(2), false));
+    let views = Arc::new(Views::new(Installation::licensed().view(7)));
+    let licensing = |computer: &Arc<HostComputer>| {
+        Licensing::on_computer(
+            views.clone(),
+            samples::node_id(2),
+            Arc::new(samples::roots()),
+            computer.clone(),
+        )
+    };
+    assert_eq!(check(&licensing(&computer), "scan", 1).decision.reason, CheckReason::Licensed);
+    computer.look(samples::computer_id(2));
+    let answer = check(&licensing(&computer), "scan", 1).decision;
+    assert!(answer.allowed && answer.days_left.is_some_and(|days| days <= 30), "{answer:?}");
+
+    // The time is over: noted long ago, in the data directory.
+    let long_ago = clock::now().plus_days(0).plus_ms(-200 * quorate_license::DAY_MS);
+    dir.save_changed_computer(samples::computer_id(0x99), long_ago).unwrap();
+    let identity = crate::config::Identity {
+        machine_id_file: Some(file),
+        source: quorate_license::ComputerIdSource::Host,
+    };
+    let again = Arc::new(HostComputer::new(identity, dir, samples::computer_id(0x99), false));
+    let mut installation = Installation::licensed();
+    let issued_at = clock::now().plus_ms(-100 * quorate_license::DAY_MS);
+    installation.binding.as_mut().unwrap().issued_at = issued_at;
+    for node in &mut installation.nodes {
+        node.joined_at = issued_at;
+    }
+    let views = Arc::new(Views::new(installation.view(7)));
+    again.look(samples::computer_id(2));
+    let late =
+        Licensing::on_computer(views.clone(), samples::node_id(2), Arc::new(samples::roots()), again.clone());
+    let answer = check(&late, "scan", 1).decision;
+    assert_eq!((answer.allowed, answer.reason), (false, CheckReason::NodeUnbound));
+    let others = Licensing::on_computer(views, samples::node_id(1), Arc::new(samples::roots()), again);
+    assert!(check(&others, "scan", 1).decision.allowed, "the other nodes go on");
+}

@@ -3,6 +3,7 @@
 mod activation;
 mod admission;
 mod certificates;
+mod computer;
 mod health;
 pub mod licensing;
 mod removal;
@@ -18,6 +19,7 @@ pub use certificates::{
     CaStatus, CaSummary, CaWait, Certificates, CertificatesOptions, Signer, ca_status, certificate_warnings,
     keep_rotation, rotate_ca, trusted,
 };
+pub use computer::watch_computer;
 pub use health::{Condition, Health, NodeHealth, even_voters, health};
 pub use removal::{Removed, remove_node};
 pub use rename::rename_node;

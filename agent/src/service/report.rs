@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quorate_license::ComputerId;
 use quorate_raft_store::{
     Answer, Command, FEATURE_LEVEL, State,
     command::{ReportNode, ReportStart},
@@ -13,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::OwnStart,
     cluster::{Cluster, ProposeError},
-    host::BuildWatcher,
+    host::{BuildWatcher, HostComputer},
     net::Announced,
 };
 
@@ -29,8 +28,8 @@ const RETRY_MAX: Duration = Duration::from_secs(15);
 /// What this node tells of itself; the build comes from its watcher.
 #[derive(Debug, Clone)]
 pub struct OwnReport {
-    /// The computer ID that was read at this start.
-    pub computer_id: ComputerId,
+    /// Which computer it is on; another one than the registered is reported only if that was accepted.
+    pub computer: Arc<HostComputer>,
     /// Where it is reached.
     pub addresses: Addresses,
     /// What its host says of itself.
@@ -140,7 +139,8 @@ fn news(state: &State, cluster: &Cluster, own: &OwnReport, build: &BuildWatcher)
     let by_start = state.cluster().is_some_and(|cluster| cluster.feature_level >= 2);
     let start_known = !by_start || state.starts().get(&node.id).is_some_and(|known| known.id == own.start.id);
     let build = build.current();
-    let known = node.computer_id == own.computer_id
+    let computer_id = own.computer.reported(node.computer_id);
+    let known = node.computer_id == computer_id
         && node.build == build
         && node.agent_version == crate::VERSION
         && node.feature_level == FEATURE_LEVEL
@@ -153,7 +153,7 @@ fn news(state: &State, cluster: &Cluster, own: &OwnReport, build: &BuildWatcher)
     }
     let report = ReportNode {
         node: node.id,
-        computer_id: own.computer_id,
+        computer_id,
         build,
         agent_version: crate::VERSION.to_owned(),
         feature_level: FEATURE_LEVEL,

@@ -5,16 +5,16 @@
 use std::{sync::Arc, time::Duration};
 
 use quorate_license::{
-    ActivationKind, ComputerId, IntegrityKey, ManagementSignature, NodeKey, NodeRole, NodeStatement, Nonce,
+    ActivationKind, IntegrityKey, ManagementSignature, NodeKey, NodeRole, NodeStatement, Nonce,
     StatementContext, TenantId,
 };
 use quorate_raft_store::state::Activation;
 
 use crate::{
     api::{ApiError, ErrorKind},
-    cluster::Cluster,
+    cluster::{Alarm, Cluster},
     data_dir::NodeFile,
-    host::BuildWatcher,
+    host::{BuildWatcher, HostComputer},
 };
 
 /// How long a node waits until the intent has reached it.
@@ -25,20 +25,20 @@ pub struct Signing {
     cluster: Arc<Cluster>,
     own: Arc<NodeFile>,
     key: Arc<NodeKey>,
-    computer_id: ComputerId,
+    computer: Arc<HostComputer>,
     build: BuildWatcher,
 }
 
 impl Signing {
-    /// The signing of this node. The computer ID is the one that was read at this start.
+    /// The signing of this node. Statements name the computer that it is on now.
     pub fn new(
         cluster: Arc<Cluster>,
         own: Arc<NodeFile>,
         key: Arc<NodeKey>,
-        computer_id: ComputerId,
+        computer: Arc<HostComputer>,
         build: BuildWatcher,
     ) -> Self {
-        Signing { cluster, own, key, computer_id, build }
+        Signing { cluster, own, key, computer, build }
     }
 
     /// This node's statement for an open activation.
@@ -62,7 +62,7 @@ impl Signing {
             .get(&self.own.node_id)
             .ok_or_else(|| refused(&format!("{} is not registered in the cluster yet", self.own.name)))?;
         let mut row = registered.row();
-        row.computer_id = self.computer_id;
+        row.computer_id = self.computer.found();
         row.build = self.build.current();
         let context = StatementContext {
             cluster_id: self.own.cluster_id,
@@ -85,6 +85,10 @@ impl Signing {
         }
         if key.cluster_id != self.own.cluster_id || key.epoch != self.own.epoch {
             return Err(refused("the integrity key is for another cluster or epoch"));
+        }
+        // Whatever the first license node has seen: what has called this node counts as well.
+        if let Some(refusal) = Alarm::refusal(&self.cluster.clones().alarms()) {
+            return Err(refusal);
         }
         let activation = self.open_activation(key.nonce).await?;
         if activation.kind != key.kind || activation.tenant != key.tenant {

@@ -6,7 +6,7 @@ use quorate_raft_store::{
     state::{Node, Tombstone},
 };
 
-use crate::cluster::Cluster;
+use crate::cluster::{Alarm, Cluster, LeaderView};
 
 /// The cluster's status.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct ClusterStatus {
     pub nodes: Vec<NodeStatus>,
     /// Nodes that were taken out, as far as they are remembered.
     pub removed: Vec<Tombstone>,
+    /// What is wrong with who is who.
+    pub alarms: Vec<Alarm>,
 }
 
 /// One node's status.
@@ -53,7 +55,10 @@ pub async fn cluster_status(cluster: &Cluster) -> Option<ClusterStatus> {
     let row = view.state.cluster()?;
     let own = cluster.node();
     let others = view.state.nodes().values().map(|node| node.id).filter(|id| *id != own);
-    let (presence, states) = tokio::join!(cluster.presence(), cluster.ask_node_states(others));
+    let (seen, states) = tokio::join!(cluster.leader_view(), cluster.ask_node_states(others));
+    let presence = seen.as_ref().map(LeaderView::presence);
+    // Without a leader, what has called this node.
+    let alarms = seen.map_or_else(|| cluster.clones().alarms(), |seen| seen.alarms);
     let voters = cluster.voters();
     let nodes = view
         .state
@@ -85,5 +90,6 @@ pub async fn cluster_status(cluster: &Cluster) -> Option<ClusterStatus> {
         first_license_node: row.first_license_node,
         nodes,
         removed: view.state.tombstones().values().cloned().collect(),
+        alarms,
     })
 }

@@ -3,7 +3,7 @@
 //! The only caller is in a serializable transaction, so what is read here still holds at the commit.
 
 use quorate_license::{
-    ActivationKey, ActivationKind, ComputerId, Fence, IntegrityKey, NodeRole, SupportId, Timestamp,
+    ActivationKey, ActivationKind, BoundNode, ComputerId, Fence, IntegrityKey, NodeRole, SupportId, Timestamp,
 };
 
 use super::{Refusal, service::ActivationError};
@@ -110,6 +110,10 @@ async fn again(
     }
     let superseded = activations::beyond(conn, support_id, key.fence).await?;
     if key.fence == Fence(0) && all_superseded(key, &superseded) && !superseded.is_empty() {
+        // Cluster id, nonce and activation key are in every integrity key, and one may have leaked: only the node
+        // keys show that it is the same cluster.
+        let bound = installations::pinned(conn, support_id).await?;
+        keys_are_pinned(key, &bound)?;
         Ok(Permit::Again { order, installation, superseded })
     } else {
         Err(Refusal::AlreadyActivated { support_id: support_id.clone() }.into())
@@ -152,11 +156,18 @@ async fn further(
     if !computer_ids.is_empty() {
         return Err(Refusal::BoundNodesMissing { computer_ids }.into());
     }
-    let servers = || bound.iter().filter(|node| node.role == NodeRole::Management);
-    let (known, pinned) =
-        (servers().filter(|node| rows().any(|row| row.key == node.key)).count(), servers().count());
-    if known * 2 <= pinned {
-        return Err(Refusal::NodeKeysChanged { known, pinned }.into());
-    }
+    keys_are_pinned(key, &bound)?;
     Ok(Permit::Again { order, installation, superseded })
+}
+
+/// That a majority of the bound Management Servers signs with the node keys that were pinned. The signatures
+/// themselves were verified before.
+fn keys_are_pinned(key: &IntegrityKey, bound: &[BoundNode]) -> Result<(), Refusal> {
+    let signed = |node: &BoundNode| {
+        let row = key.nodes.iter().map(|statement| &statement.row).find(|row| row.key == node.key);
+        row.is_some_and(|row| row.role == NodeRole::Management)
+    };
+    let servers = || bound.iter().filter(|node| node.role == NodeRole::Management);
+    let (known, pinned) = (servers().filter(|node| signed(node)).count(), servers().count());
+    if known * 2 <= pinned { Err(Refusal::NodeKeysChanged { known, pinned }) } else { Ok(()) }
 }

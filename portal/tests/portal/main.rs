@@ -38,3 +38,4 @@ mod protocol;
 mod refusals;
 mod serving;
 mod support;
+mod takeover;

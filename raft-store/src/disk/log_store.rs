@@ -56,6 +56,11 @@ impl LogStore {
         let vote = Mutex::new(vote.map(Vote::from));
         Ok(LogStore { shared: Arc::new(Shared { db, cache, threads, vote, quarantine }) })
     }
+
+    /// Index of the last entry, or of the last one that was purged; 0 if there is neither.
+    pub(super) fn last_index(&self) -> u64 {
+        self.shared.cache().end().saturating_sub(1)
+    }
 }
 
 /// Reads where the log on disk begins and ends, and checks that it has no hole.

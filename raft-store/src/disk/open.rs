@@ -93,6 +93,11 @@ impl IncomingSnapshots {
 }
 
 impl Store {
+    /// Index of the last log entry that the store holds, or stands for by a snapshot; 0 if there is none.
+    pub fn last_log_index(&self) -> u64 {
+        self.log.last_index()
+    }
+
     /// Opens the store, or makes it if the folder is empty. Blocks on the disk.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     api::{ApiError, ErrorKind},
-    cluster::Cluster,
+    cluster::{Alarm, Cluster},
     config, failpoint,
     metrics::Metrics,
     service::{Signing, admission::unexpected, default_serial},
@@ -210,7 +210,13 @@ impl Activations {
             .filter(|node| states.get(&node.id).is_some_and(Option::is_none))
             .map(|node| node.name.to_string())
             .collect();
-        if offline.is_empty() { Ok(plan) } else { Err(gather::nodes_offline(&offline)) }
+        if !offline.is_empty() {
+            return Err(gather::nodes_offline(&offline));
+        }
+        match Alarm::refusal(&self.cluster.identity_alarms(&states).await) {
+            Some(refusal) => Err(refusal),
+            None => Ok(plan),
+        }
     }
 
     /// Commits the intent.
