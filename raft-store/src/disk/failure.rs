@@ -59,14 +59,13 @@ mod tests {
     async fn the_first_failure_is_told_to_who_waits_and_to_who_comes_later() {
         let failure = Failure::default();
         failure.check().unwrap();
-        let waiting = tokio::spawn({
-            let failure = failure.clone();
-            async move { failure.happened().await.to_string() }
-        });
-        tokio::task::yield_now().await;
-        failure.set(&io::Error::other("no space"));
-        failure.set(&io::Error::other("a later one"));
-        for told in [waiting.await.unwrap(), failure.happened().await.to_string()] {
+        let fail = async {
+            failure.set(&io::Error::other("no space"));
+            failure.set(&io::Error::other("a later one"));
+        };
+        // In this order: who waits is polled first.
+        let (waiting, ()) = tokio::join!(failure.happened(), fail);
+        for told in [waiting.to_string(), failure.happened().await.to_string()] {
             assert!(told.contains("no space"), "{told}");
         }
     }
