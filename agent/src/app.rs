@@ -3,6 +3,7 @@
 //! Stopping: leadership is handed over, listeners drain, tasks end, Raft stops, RocksDB closes.
 
 mod identity;
+mod prepared;
 
 use std::{
     net::SocketAddr,
@@ -12,11 +13,7 @@ use std::{
 };
 
 use quorate_license::{NodeName, NodeRole, TrustRoots};
-use quorate_raft_store::{
-    Command, Refusal, codec,
-    disk::{OpenError, Store, StoreOptions, read_state},
-    state::StartId,
-};
+use quorate_raft_store::{Command, Refusal, codec, disk::OpenError};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -25,9 +22,12 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 
-use self::identity::Identity;
+use self::{
+    identity::Identity,
+    prepared::{Prepared, prepare},
+};
 use crate::{
-    api::{AdminApi, ClusterApi, NodeGate, OwnStart, http, license::LicenseApi, ops, removed},
+    api::{AdminApi, ClusterApi, NodeGate, http, license::LicenseApi, ops},
     clock,
     cluster::{
         Cluster, ClusterOptions, Expelled, OwnIdentity, ProposeError, RaftReceiver, RaftRuntime, RaftStopped,
@@ -36,7 +36,7 @@ use crate::{
     config::Config,
     data_dir::{DataDir, DataDirError, Lock, NodeFile},
     failpoint,
-    host::{self, BuildWatcher, HostComputer, IdentityError},
+    host::{self, BuildWatcher, IdentityError},
     license_files,
     metrics::Metrics,
     metrics_watch,
@@ -162,71 +162,6 @@ pub enum AppError {
 pub struct ServeOptions {
     /// This host's computer ID has changed, and the node is the same: the new one becomes the registered one.
     pub accept_computer_id: bool,
-}
-
-/// What is read from disk and host before anything runs.
-struct Prepared {
-    dir: DataDir,
-    own: Arc<NodeFile>,
-    computer: Arc<HostComputer>,
-    host_report: quorate_raft_store::state::HostReport,
-    start: OwnStart,
-    store: Store,
-    _lock: Lock,
-}
-
-/// Reads what a node needs from its data directory and host. Blocks on the disk.
-fn prepare(config: &Config, options: ServeOptions, metrics: &Metrics) -> Result<Prepared, AppError> {
-    let dir = DataDir::new(&config.node.data_dir);
-    let renamed = |file: &NodeFile| {
-        let row = read_state(&dir.store())?.nodes().get(&file.node_id)?.clone();
-        Some(row.name)
-    };
-    let mut own = dir.prepared_for(&config.node.name, renamed)?;
-    let lock = dir.lock()?;
-    dir.check_private()?;
-    let path = dir.path().to_owned();
-    if let Some(message) = dir.removed()? {
-        return Err(AppError::Removed { message, path });
-    }
-    if dir.store_is_lost()? {
-        return Err(AppError::StoreLost { name: own.name.clone(), store: dir.store(), path });
-    }
-    let found = host::computer_id(&config.identity)?;
-    let computer =
-        Arc::new(HostComputer::new(config.identity.clone(), dir.clone(), found, options.accept_computer_id));
-    let store = Store::open(&StoreOptions {
-        folder: dir.store(),
-        marker: own.store_marker(),
-        metrics: metrics.store.clone(),
-    })
-    .map_err(|error| match error {
-        source @ OpenError::Damaged { .. } => {
-            let (name, data_dir) = (own.name.clone(), dir.path().to_owned());
-            AppError::StoreDamaged { source: Box::new(source), name, data_dir }
-        }
-        other => other.into(),
-    })?;
-    let state = &store.views.current().state;
-    if let Some(row) = state.nodes().get(&own.node_id) {
-        own.name = row.name.clone();
-    }
-    if own.name != config.node.name {
-        tracing::warn!(
-            configured = %config.node.name, name = %own.name,
-            "the cluster has given this node another name; set node.name to it when you come by"
-        );
-    }
-    if state.is_gone(own.node_id) {
-        return Err(AppError::Removed { message: removed(state, own.node_id).message, path });
-    }
-    let mut id = [0; 16];
-    getrandom::fill(&mut id).map_err(|error| AppError::Randomness(error.to_string()))?;
-    let start = OwnStart { counter: dir.count_start()?, id: StartId(u128::from_be_bytes(id)) };
-    start.announce(setup::addresses(config).raft);
-    let host_report = host::host_report();
-    let own = Arc::new(own);
-    Ok(Prepared { dir, own, computer, host_report, start, store, _lock: lock })
 }
 
 /// Runs a node until SIGTERM or SIGINT.
