@@ -30,7 +30,7 @@ use quorate_raft_store::{disk, seal::ManagementKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-pub use private::check_private_file;
+pub use private::{SECRET_FILES, check_private_file};
 pub use tls::{TlsFiles, Trusted, identity};
 
 use crate::durable_file;

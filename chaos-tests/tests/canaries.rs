@@ -50,13 +50,16 @@ impl Canaries {
         self.0.push(Canary { what: what.to_owned(), written, belongs });
     }
 
-    /// The lines of a private key in PEM.
+    /// The lines of the private key in a PEM file, which may hold certificates beside it.
     fn pem(&mut self, what: &str, path: &Path, belongs: &[&str]) {
         let text = files::read(path).unwrap();
-        let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
-        for line in text.lines().filter(|line| !line.starts_with("-----") && line.len() >= 32) {
+        let key = text.lines().skip_while(|line| !line.contains("PRIVATE KEY")).skip(1);
+        let key: Vec<&str> = key.take_while(|line| !line.starts_with("-----")).collect();
+        assert!(!key.is_empty(), "{} holds no private key", path.display());
+        for line in key.iter().filter(|line| line.len() >= 32) {
             self.text(what, line, belongs);
         }
+        let body = key.concat();
         let der = BASE64.decode(body.as_bytes()).unwrap();
         // As bytes it belongs nowhere.
         self.0.push(Canary { what: format!("{what}, its bytes"), written: vec![der], belongs: Vec::new() });
@@ -155,8 +158,8 @@ fn of_node(canaries: &mut Canaries, node: &Node) {
     canaries.text(&format!("the machine id of {name}"), &machine_id, &[&format!("{name}/machine-id")]);
     let node_key = files::read(&node.data_dir.join("keys/node")).unwrap();
     canaries.text(&format!("the node key of {name}"), &node_key, &[&place("keys/node")]);
-    let tls = node.data_dir.join("tls/node.key");
-    canaries.pem(&format!("the TLS key of {name}"), &tls, &[&place("tls/node.key")]);
+    let tls = node.data_dir.join("tls/node.pem");
+    canaries.pem(&format!("the TLS key of {name}"), &tls, &[&place("tls/node.pem")]);
 }
 
 #[test]

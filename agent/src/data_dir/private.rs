@@ -8,8 +8,9 @@ use std::{
 
 use super::{DataDir, DataDirError};
 
-/// The files that hold secrets, as far as they are there.
-const PRIVATE: [&str; 5] = ["keys/node", "keys/management", "tls/node.pem", "tls/node.key", "admin.token"];
+/// The files of a data directory that hold secrets, as far as they are there.
+pub const SECRET_FILES: [&str; 5] =
+    ["keys/node", "keys/management", "tls/node.pem", "tls/node.key", "admin.token"];
 
 impl DataDir {
     /// Checks that every file with a secret in it belongs to this process's user, who alone may read it.
@@ -17,7 +18,7 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError::Readable`] or [`DataDirError::OtherOwner`], with the command that repairs it.
     pub fn check_private(&self) -> Result<(), DataDirError> {
-        PRIVATE.iter().try_for_each(|name| check_private_file(&self.path.join(name)))
+        SECRET_FILES.iter().try_for_each(|name| check_private_file(&self.path.join(name)))
     }
 }
 
@@ -53,7 +54,7 @@ mod tests {
         let dir = DataDir::new(&temp.path().join("data"));
         dir.create().unwrap();
         dir.check_private().unwrap();
-        for name in PRIVATE {
+        for name in SECRET_FILES {
             let path = dir.path().join(name);
             fs::write(&path, "secret").unwrap();
             for mode in [0o640, 0o604, 0o660, 0o610] {

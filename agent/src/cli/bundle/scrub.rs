@@ -8,14 +8,10 @@ use std::{fs, path::Path};
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::{config::Config, data_dir::SECRET_FILES};
 
 /// What stands in the place of a secret.
 pub(super) const REDACTED: &str = "[redacted]";
-
-/// Files of the data directory that hold nothing but a secret.
-const SECRET_FILES: [&str; 5] =
-    ["keys/node", "keys/management", "tls/node.key", "tls/next.key", "admin.token"];
 
 /// Texts that begin a secret of a form of ours; it goes on as long as its characters do.
 const FORMS: [&str; 5] = ["qa1-", "qj1-", "QA-", "qa-", "Bearer "];
@@ -35,6 +31,9 @@ impl Scrubber {
         let mut scrubber = Scrubber { needles: Vec::new(), count: 0 };
         for file in SECRET_FILES {
             scrubber.file(&config.node.data_dir.join(file));
+        }
+        if let Some(key) = &config.tls.http_key_file {
+            scrubber.file(key);
         }
         let machine_ids = ["/etc/machine-id", "/var/lib/dbus/machine-id"].map(Path::new);
         for file in config.identity.machine_id_file.as_deref().into_iter().chain(machine_ids) {
