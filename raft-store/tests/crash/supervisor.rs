@@ -5,9 +5,9 @@ use std::{
     fs,
     os::unix::process::ExitStatusExt,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use quorate_raft_store::{disk::OpenError, failpoint::FAILPOINTS, mutant::Mutant};
@@ -79,7 +79,26 @@ impl Site {
     }
 }
 
+/// A child has long done its task by then.
+const CHILD_ENDS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Waits for the end of a child, and ends it if it hangs: whether it ended by itself.
+fn ends_in_time(child: &mut Child) -> std::io::Result<bool> {
+    let begun = Instant::now();
+    while child.try_wait()?.is_none() {
+        if begun.elapsed() > CHILD_ENDS_WITHIN {
+            child.kill()?;
+            child.wait()?;
+            return Ok(false);
+        }
+        #[allow(clippy::disallowed_methods, reason = "a process is looked at until it has ended")]
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(true)
+}
+
 /// How a child is killed.
+#[derive(Debug)]
 enum Kill {
     At(&'static str, u64),
     After(Duration),
@@ -179,6 +198,9 @@ impl Supervisor {
             )]
             thread::sleep(*time);
             child.kill().map_err(|error| error.to_string())?;
+        }
+        if !ends_in_time(&mut child).map_err(|error| error.to_string())? {
+            return Err(format!("a child does not end: {kill:?}"));
         }
         let output = child.wait_with_output().map_err(|error| error.to_string())?;
         let endings = self.site.read_notes()?;

@@ -60,7 +60,7 @@ fn command() -> impl Strategy<Value = Command> {
         3 => (1..=6_u8, 1..=8_u8).prop_map(|(index, name)| {
             Command::RenameNode(RenameNode { node: sample::node_id(index), name: sample::name(name) })
         }),
-        4 => (1..=6_u8, 1..=6_u8, 1..=6_u8).prop_map(|(index, token, key)| {
+        12 => (1..=6_u8, 1..=6_u8, 1..=6_u8).prop_map(|(index, token, key)| {
             let token = sample::token_of(token);
             let joiner = AdmitNode {
                 token,
