@@ -8,7 +8,7 @@ use rocksdb::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::error::OpenError;
+use super::{error::OpenError, wal};
 use crate::{
     codec,
     mutant::{self, Mutant},
@@ -81,8 +81,14 @@ impl Db {
             .map_err(|source| refused(path, source))
     }
 
-    /// Opens the database in `path` for reading: nothing is changed in the folder.
+    /// Opens the database in `path` for reading: nothing is changed in the folder. One whose log must be cut
+    /// first is not read; starting the node does that.
     pub(super) fn open_read_only(path: &Path) -> Result<Db, RocksError> {
+        let io_error = |source| RocksError::Unusable(OpenError::Io { path: path.to_owned(), source });
+        if let Some((log, offset)) = wal::stuck_at(path).map_err(io_error)? {
+            let reason = format!("no record can begin at byte {offset} of {}", log.display());
+            return Err(io_error(io::Error::new(io::ErrorKind::InvalidData, reason)));
+        }
         let mut options = database_options();
         options.create_if_missing(false);
         options.create_missing_column_families(false);

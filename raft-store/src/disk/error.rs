@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::format::FORMAT;
 
-/// Why a store could not be opened. Nothing was changed on disk, but for the note of a quarantine.
+/// Why a store could not be opened. Nothing was changed on disk, but for the note of a quarantine
+/// and a torn tail of the write-ahead log that was set aside.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// RocksDB can't open the folder: it is locked, or the disk refuses.

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Only these two threads write the database, so nothing blocks a tokio worker on the disk.
-//! Beside it lie the `floor`, below which the node refuses to start, the snapshots, and, once damage
-//! was found, the note of the `quarantine`.
+//! Beside it lie the `floor`, below which the node refuses to start, the snapshots, once damage was found
+//! the note of the `quarantine`, and while that is looked at the torn tails that `wal` set aside.
 
 mod apply;
 mod db;
@@ -25,6 +25,7 @@ mod quarantine;
 mod snapshot;
 mod snapshot_file;
 mod state_machine;
+mod wal;
 
 pub use error::OpenError;
 pub use failure::Failure;

@@ -23,6 +23,7 @@ use super::{
     snapshot::SnapshotFolder,
     snapshot_file::{SnapshotError, SnapshotReceiver},
     state_machine::{StateMachine, recover},
+    wal,
 };
 use crate::{
     codec,
@@ -101,17 +102,20 @@ impl Store {
     /// Opens the store, or makes it if the folder is empty. Blocks on the disk.
     ///
     /// # Errors
-    /// Every [`OpenError`]. Nothing is changed on disk then, but for the note of a quarantine.
+    /// Every [`OpenError`]. Nothing is changed on disk then, but for the note of a quarantine and a torn tail of
+    /// the write-ahead log that was set aside.
     pub fn open(options: &StoreOptions) -> Result<Store, OpenError> {
         let folder_error = |source| OpenError::Io { path: options.folder.clone(), source };
         std::fs::create_dir_all(&options.folder).map_err(folder_error)?;
         let quarantine = Quarantine::new(&options.folder);
         let damaged = |error: io::Error| quarantine.enter(&error);
         quarantine.check()?;
+        set_tails_aside(options, &quarantine)?;
         let floor_path = Floor::path(&options.folder);
         let floor_error = |source| OpenError::Io { path: floor_path.clone(), source };
         let floor = FloorFile::read(&floor_path).map_err(floor_error)?;
         check(options, &quarantine, &floor)?;
+        wal::forget_tails(&options.folder).map_err(folder_error)?;
 
         let db = Arc::new(open_database(&quarantine, Db::open(&database_path(&options.folder)))?);
         failpoint::pass("store.open.database");
@@ -141,6 +145,14 @@ fn open_database<T>(quarantine: &Quarantine, opened: Result<T, RocksError>) -> R
     opened.map_err(|error| match error {
         RocksError::Damaged(error) => quarantine.enter(&error),
         RocksError::Unusable(error) => error,
+    })
+}
+
+fn set_tails_aside(options: &StoreOptions, quarantine: &Quarantine) -> Result<(), OpenError> {
+    let path = database_path(&options.folder);
+    wal::set_tails_aside(&options.folder, &path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => quarantine.enter(&error),
+        _ => OpenError::Io { path, source: error },
     })
 }
 

@@ -165,20 +165,8 @@ fn mutilate(path: &Path, synced: u64, size: u64, random: &mut Random) -> io::Res
             }
             Ok(())
         }
-        Fate::Garbage => fill(&file, from, size.min(from + PAGE), || garbage(random)),
+        Fate::Garbage => fill(&file, from, size.min(from + PAGE), || random.next() as u8),
         Fate::Kept => Ok(()),
-    }
-}
-
-/// Any byte but those that name the records of a recycled log. RocksDB 11.8.1 does not come back from such a record
-/// behind another one: `Reader::ReadPhysicalRecord` gives a bad record without going on. No file system that orders
-/// data before its size shows bytes that were never written, so this is beyond what a power loss leaves.
-fn garbage(random: &mut Random) -> u8 {
-    loop {
-        let byte = random.next() as u8;
-        if !matches!(byte, 5..=8 | 11 | 131) {
-            return byte;
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use quorate_raft_store::{
     raft_types::{Vote, log_id},
 };
 
-use super::{append, apply, blank, marker, open, options, proposal};
+use super::{append, apply, blank, marker, open, options, proposal, write_ahead_log};
 
 const FAMILIES: [&str; 4] = ["default", "log", "meta", "state"];
 
@@ -180,6 +180,27 @@ fn largest_table(folder: &Path) -> std::path::PathBuf {
     let files = fs::read_dir(folder.join("db")).unwrap().map(|entry| entry.unwrap().path());
     let tables = files.filter(|path| path.extension().is_some_and(|extension| extension == "sst"));
     tables.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_synced_log_from_which_rocksdb_would_not_come_back_is_refused_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path()).await;
+    let log = write_ahead_log(folder.path());
+    let mut bytes = fs::read(&log).unwrap();
+    // The second record's kind becomes that of a recycled log.
+    let second = 7 + usize::from(u16::from_le_bytes([bytes[4], bytes[5]]));
+    bytes[second + 6] = 5;
+    fs::write(&log, &bytes).unwrap();
+
+    let damaged = recompute_digest(folder.path()).unwrap_err().to_string();
+    assert!(damaged.contains(&format!("no record can begin at byte {second}")), "{damaged}");
+    assert_eq!(fs::read(&log).unwrap(), bytes, "reading changes nothing");
+    let (reason, _) = damage(folder.path());
+    assert!(reason.contains("were synced") || reason.contains("was synced"), "{reason}");
+    let name = log.file_name().unwrap().to_string_lossy().into_owned();
+    let kept = folder.path().join("set-aside").join(format!("{name}.from-{second}"));
+    assert_eq!(fs::read(kept).unwrap(), bytes[second..]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

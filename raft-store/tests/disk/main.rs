@@ -9,7 +9,7 @@ mod recovery;
 mod snapshots;
 mod suite;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use openraft::{RaftLogReader, entry::RaftEntry, storage::RaftLogStorage, type_config::TypeConfigExt};
 use prometheus::Registry;
@@ -33,6 +33,12 @@ fn options(folder: &Path) -> StoreOptions {
 
 fn open(folder: &Path) -> Result<Store, OpenError> {
     Store::open(&options(folder))
+}
+
+/// The newest write-ahead log of a closed store.
+fn write_ahead_log(folder: &Path) -> PathBuf {
+    let files = std::fs::read_dir(folder.join("db")).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "log")).max().unwrap()
 }
 
 /// An entry that holds a proposal. Before the cluster is initialized its answer is a refusal, which

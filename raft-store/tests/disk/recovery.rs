@@ -1,12 +1,12 @@
 //! What is there after a restart.
 
-use std::fs;
+use std::{fs, io::Write as _};
 
 use openraft::{RaftLogReader, storage::RaftLogStorage, storage::RaftStateMachine};
 use quorate_license::NodeId;
 use quorate_raft_store::raft_types::{IoFlushed, Vote, log_id};
 
-use super::{append, apply, blank, indexes, open, proposal};
+use super::{append, apply, blank, indexes, open, proposal, write_ahead_log};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_there_after_a_restart() {
@@ -44,6 +44,21 @@ async fn truncated_and_purged_entries_stay_gone() {
     assert_eq!(indexes(&mut store.log, 0, 100).await, (5..16).collect::<Vec<_>>());
     let state = store.log.get_log_state().await.unwrap();
     assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(1, 4)), Some(log_id(2, 15))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tail_from_which_rocksdb_would_not_come_back_costs_nothing_that_was_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let mut store = open(folder.path()).unwrap();
+        append(&mut store.log, (0..50).map(|index| proposal(1, index)).collect()).await;
+    }
+    // A whole record of a recycled log: checksum, length, kind, log number.
+    let mut log = fs::OpenOptions::new().append(true).open(write_ahead_log(folder.path())).unwrap();
+    log.write_all(&[1, 2, 3, 4, 4, 0, 5, 0, 0, 0, 0, 9, 9, 9, 9]).unwrap();
+    let mut store = open(folder.path()).unwrap();
+    assert_eq!(indexes(&mut store.log, 0, 100).await, (0..50).collect::<Vec<_>>());
+    assert!(!folder.path().join("set-aside").exists(), "nothing that was promised was in it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
