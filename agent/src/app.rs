@@ -27,7 +27,7 @@ use self::{
     prepared::{Prepared, prepare},
 };
 use crate::{
-    api::{AdminApi, ClusterApi, NodeGate, http, license::LicenseApi, ops},
+    api::{AdminApi, ClusterApi, Door, NodeGate, http, license::LicenseApi, ops},
     clock,
     cluster::{
         Cluster, ClusterOptions, Expelled, OwnIdentity, ProposeError, RaftReceiver, RaftRuntime, RaftStopped,
@@ -170,6 +170,7 @@ pub struct ServeOptions {
 /// [`AppError`], if it can't start or stops by itself.
 pub async fn run(config: Config, options: ServeOptions) -> Result<(), AppError> {
     failpoint::arm();
+    host::open_many_files();
     install_crypto_provider();
     let metrics = Arc::new(Metrics::new()?);
     let prepared = {
@@ -313,7 +314,8 @@ impl Node {
         let ops_state = ops::OpsState { metrics: metrics.clone(), licensing: licensing.clone(), ready };
         let http_state = http::HttpState { cluster: cluster.clone(), licensing: licensing.clone() };
 
-        let listener = |name, router| Listener::new(name, router, Limits::default(), &tracker, &stop);
+        let door = Door::new(&metrics);
+        let listener = |name, router, limits| Listener::new(name, router, limits, &metrics, &tracker, &stop);
         let listen = &config.listen;
         let raft_port = tracker.spawn_on(bind("node-to-node", listen.raft), &raft_handle).await??;
         let http_port = bind("management", listen.http).await?;
@@ -322,19 +324,21 @@ impl Node {
         let product_socket = bind_socket("product", &listen.socket, 0o666)?;
         let admin_socket = bind_socket("administration", &listen.admin_socket, 0o600)?;
         let (closed, closed_connections) = mpsc::channel(16);
-        listener("node-to-node", node_routes.into_axum_router())
+        listener("node-to-node", door.guard(node_routes.into_axum_router()), Limits::NODE_TO_NODE)
             .for_members(raft_handle.clone(), Members { peers, closed })
             .serve_tcp(raft_port, Some(tls.server));
         tracker.spawn_on(
             watch_closed_connections(cluster.clone(), closed_connections, stop.clone()),
             &raft_handle,
         );
-        listener("management", http::router(http_state)).serve_tcp(http_port, Some(web_tls));
+        listener("management", door.guard(http::router(http_state)), Limits::MANAGEMENT)
+            .serve_tcp(http_port, Some(web_tls));
         let product_router = product_routes.into_axum_router();
-        listener("product", product_router.clone()).serve_tcp(product_port, None);
-        listener("product", product_router).serve_unix(product_socket);
-        listener("administration", Routes::new(admin.service()).into_axum_router()).serve_unix(admin_socket);
-        listener("operations", ops::router(ops_state)).serve_tcp(ops_port, None);
+        listener("product", product_router.clone(), Limits::PRODUCT).serve_tcp(product_port, None);
+        listener("product", product_router, Limits::PRODUCT_SOCKET).serve_unix(product_socket);
+        listener("administration", Routes::new(admin.service()).into_axum_router(), Limits::ADMINISTRATION)
+            .serve_unix(admin_socket);
+        listener("operations", ops::router(ops_state), Limits::OPERATIONS).serve_tcp(ops_port, None);
         tracing::info!(
             name = %own.name, node = %own.node_id, role = %own.role, raft = %listen.raft, http = %listen.http,
             grpc = %listen.grpc, ops = %listen.ops, "this node serves"

@@ -69,6 +69,11 @@ pub struct Metrics {
     /// Snapshots that were refused or broke off.
     pub snapshot_receive_failures: IntCounter,
 
+    /// Connections that were closed at once, labels `listener`, and `reason`: `full` or `client_full`.
+    pub connections_refused: IntCounterVec,
+    /// Requests of strangers that were turned away, label `reason`: `requests` or `refusals`.
+    pub requests_turned_away: IntCounterVec,
+
     /// Index of the last entry whose licenses this node shows.
     pub license_applied_index: IntGauge,
     /// License files and receipts that could not be written.
@@ -195,6 +200,16 @@ impl Metrics {
             snapshot_receive_failures: new.int_counter(
                 "quorate_network_snapshot_receive_failures_total",
                 "Snapshots that were refused, or whose transfer broke off.",
+            )?,
+            connections_refused: new.int_counter_vec(
+                "quorate_network_connections_refused_total",
+                "Connections that were closed at once: all places taken, or the client has its share.",
+                &["listener", "reason"],
+            )?,
+            requests_turned_away: new.int_counter_vec(
+                "quorate_network_requests_turned_away_total",
+                "Requests without a node's certificate that were turned away: too many, or refused too often.",
+                &["reason"],
             )?,
             license_applied_index: new.int_gauge(
                 "quorate_license_applied_index",

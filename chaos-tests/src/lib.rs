@@ -26,8 +26,11 @@ pub mod network;
 pub mod node;
 pub mod portal;
 pub mod process;
+pub mod silence;
 pub mod stage;
+pub mod tls_client;
 pub mod tls_server;
+pub mod usage;
 pub mod wait;
 
 pub use binaries::Binaries;
@@ -36,6 +39,7 @@ pub use error::Failure;
 pub use network::Network;
 pub use node::{Node, Role};
 pub use portal::Portal;
+pub use silence::Silences;
 pub use stage::Stage;
 
 /// What a driving step gives.

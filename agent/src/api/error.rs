@@ -21,6 +21,8 @@ pub enum ErrorKind {
     Unauthenticated,
     /// Something that is needed can't be reached now.
     Unavailable,
+    /// The caller asks too much or too often.
+    Busy,
     /// Something is wrong here.
     Internal,
 }
@@ -54,6 +56,7 @@ impl From<ApiError> for Status {
             ErrorKind::Denied => Code::PermissionDenied,
             ErrorKind::Unauthenticated => Code::Unauthenticated,
             ErrorKind::Unavailable => Code::Unavailable,
+            ErrorKind::Busy => Code::ResourceExhausted,
             ErrorKind::Internal => Code::Internal,
         };
         let mut status = Status::new(code, error.message);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::State as FromState,
+    extract::{DefaultBodyLimit, State as FromState},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -22,6 +22,9 @@ use crate::{
     cluster::Cluster,
     service::{cluster_status, licensing::Licensing},
 };
+
+/// Bytes of a request's body.
+const MAX_BODY_BYTES: usize = 64 << 10;
 
 /// What the management port needs.
 #[derive(Clone)]
@@ -45,11 +48,12 @@ pub fn router(state: HttpState) -> Router {
                 "see /api/v1/status",
             ))
         })
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(state)
 }
 
 /// An error as JSON: `{code, message, hint}`.
-struct HttpError(ApiError);
+pub(super) struct HttpError(pub(super) ApiError);
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
@@ -60,6 +64,7 @@ impl IntoResponse for HttpError {
             ErrorKind::Denied => StatusCode::FORBIDDEN,
             ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
             ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Busy => StatusCode::TOO_MANY_REQUESTS,
             ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let body = json!({ "code": self.0.code, "message": self.0.message, "hint": self.0.hint });

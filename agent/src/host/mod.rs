@@ -18,5 +18,5 @@ mod report;
 pub use build::{BuildFileError, BuildWatcher, KeepBuildError};
 pub use computer::{ChangedComputer, HostComputer, Look};
 pub use identity::{IdentityError, computer_id};
-pub use process::without_core_dumps;
+pub use process::{open_many_files, without_core_dumps};
 pub use report::{free_disk_bytes, host_report, own_memory_bytes};

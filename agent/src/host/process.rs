@@ -1,8 +1,8 @@
-//! The process itself: its memory, which holds keys, goes nowhere.
+//! The process itself: its memory, which holds keys, goes nowhere, and it may open as many files as it needs.
 
 use nix::sys::{
     prctl,
-    resource::{Resource, setrlimit},
+    resource::{Resource, getrlimit, setrlimit},
 };
 
 /// Turns core dumps of this process off, and keeps other processes of the same user from reading its memory.
@@ -18,11 +18,26 @@ pub fn without_core_dumps() {
     }
 }
 
+/// Raises the limit of open files as far as it may go. Many systems begin with 1,024, which is less than the
+/// connections that the listeners bear; who has the higher limit allowed it.
+pub fn open_many_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files can't be raised");
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use nix::sys::resource::getrlimit;
-
     use super::*;
+
+    #[test]
+    fn this_process_may_open_as_many_files_as_are_allowed() {
+        open_many_files();
+        let (now, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        assert_eq!(now, most);
+    }
 
     #[test]
     fn this_process_leaves_no_core_behind() {

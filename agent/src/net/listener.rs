@@ -1,13 +1,16 @@
 //! Our own hyper connection loops: for gRPC and HTTP, over TLS, plain TCP and Unix sockets.
 //!
 //! ```text
-//! accept -> cap on connections -> TLS handshake (bounded) -> HTTP/1.1 or 2 -> router, with PeerInfo
+//! accept -> a place (or closed at once) -> TLS handshake (bounded) -> HTTP/1.1 or 2 -> router, with PeerInfo
 //! ```
 //!
-//! When the token is cancelled a listener stops accepting, lets running requests end, and its
+//! Nobody waits for a place: a flood is turned away as it comes, and a member that connects again meanwhile gets
+//! through. When the token is cancelled a listener stops accepting, lets running requests end, and its
 //! connections are closed when the grace time is over.
 
-use std::{io, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt, hash::Hash, io, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration,
+};
 
 use axum::Router;
 use hyper_util::{
@@ -16,23 +19,29 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use quorate_license::NodeId;
+use quorate_limits::{NoSlot, Slot, Slots, neighbourhood};
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream, UnixListener},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     runtime::Handle,
-    sync::{Semaphore, mpsc},
+    sync::mpsc,
     time::timeout,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{link::Counted, peers::Peers};
-use crate::pki::PeerIdentity;
+use super::{
+    limits::{self, Client, Limits, Windows},
+    link::Counted,
+    now_and_then::NowAndThen,
+    peers::Peers,
+};
+use crate::{metrics::Metrics, pki::PeerIdentity};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection without a certificate may last.
+/// How long a connection over TLS without a certificate may last.
 const STRANGER_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(1500);
 /// After an accept that failed for want of file descriptors or memory.
@@ -55,25 +64,6 @@ pub enum PeerInfo {
     },
 }
 
-/// What one listener bears.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Connections at once; more wait.
-    pub connections: usize,
-    /// Of these, TLS connections at once that show no certificate of the cluster.
-    pub strangers: usize,
-    /// Requests at once on one HTTP/2 connection.
-    pub streams: u32,
-    /// Bytes of request headers.
-    pub header_bytes: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits { connections: 1024, strangers: 256, streams: 512, header_bytes: 16 << 10 }
-    }
-}
-
 /// Told of connections of nodes, by their certificates.
 #[derive(Clone)]
 pub struct Members {
@@ -89,10 +79,16 @@ pub struct Listener {
     name: &'static str,
     router: Router,
     limits: Limits,
+    handshakes: Arc<Slots<Client>>,
+    strangers: Arc<Slots<Client>>,
+    members: Arc<Slots<NodeId>>,
+    metrics: Arc<Metrics>,
     tracker: TaskTracker,
     stop: CancellationToken,
     runtime: Option<Handle>,
-    members: Option<Members>,
+    told: Option<Members>,
+    turned_away: NowAndThen,
+    failed: NowAndThen,
 }
 
 impl Listener {
@@ -101,16 +97,30 @@ impl Listener {
         name: &'static str,
         router: Router,
         limits: Limits,
+        metrics: &Arc<Metrics>,
         tracker: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
-        let (tracker, stop) = (tracker.clone(), stop.clone());
-        Listener { name, router, limits, tracker, stop, runtime: None, members: None }
+        Listener {
+            name,
+            router,
+            limits,
+            handshakes: Slots::new(limits::HANDSHAKES, limits::HANDSHAKES_PER_CLIENT),
+            strangers: Slots::new(limits.strangers, limits.strangers_per_client),
+            members: Slots::new(limits::MEMBERS, limits::PER_MEMBER),
+            metrics: metrics.clone(),
+            tracker: tracker.clone(),
+            stop: stop.clone(),
+            runtime: None,
+            told: None,
+            turned_away: NowAndThen::default(),
+            failed: NowAndThen::default(),
+        }
     }
 
     /// Its connections are driven by this runtime, and nodes' connections are told of.
     pub fn for_members(self, runtime: Handle, members: Members) -> Self {
-        Listener { runtime: Some(runtime), members: Some(members), ..self }
+        Listener { runtime: Some(runtime), told: Some(members), ..self }
     }
 
     /// Spawns a task of this listener where it belongs.
@@ -124,105 +134,42 @@ impl Listener {
     /// Serves a TCP port, over TLS if a configuration is given.
     pub fn serve_tcp(self, listener: TcpListener, tls: Option<Arc<ServerConfig>>) {
         let this = Arc::new(self);
+        let acceptor = tls.map(TlsAcceptor::from);
         this.clone().spawn(async move {
-            let connections = Arc::new(Semaphore::new(this.limits.connections));
-            let strangers = Arc::new(Semaphore::new(this.limits.strangers));
-            let acceptor = tls.map(TlsAcceptor::from);
-            loop {
-                let Some((stream, permit)) = this.accept(&connections, || listener.accept()).await else {
-                    break;
-                };
-                let (stream, address): (TcpStream, SocketAddr) = stream;
-                let (router, limits, stop) = (this.router.clone(), this.limits, this.stop.clone());
-                let (acceptor, name, strangers) = (acceptor.clone(), this.name, strangers.clone());
-                let members = this.members.clone();
-                this.spawn(async move {
-                    let _permit = permit;
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(listener = name, %address, %error, "connection refused its options");
-                        return;
-                    }
-                    let Some(acceptor) = acceptor else {
-                        let peer = PeerInfo::Tcp { address, identity: None };
-                        return serve_connection(stream, router, peer, limits, stop).await;
-                    };
-                    match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => {
-                            let certificate =
-                                stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-                            let identity = certificate.and_then(|der| PeerIdentity::from_certificate(der));
-                            // Who shows no certificate never takes a member's place.
-                            let _stranger = match identity {
-                                Some(_) => None,
-                                None => match strangers.try_acquire_owned() {
-                                    Ok(permit) => Some(permit),
-                                    Err(_) => {
-                                        tracing::info!(listener = name, %address, "too many connections");
-                                        return;
-                                    }
-                                },
-                            };
-                            let peer = PeerInfo::Tcp { address, identity };
-                            match (identity, members) {
-                                (Some(identity), Some(Members { peers, closed })) => {
-                                    let stream = Counted::new(stream, Some(peers.peer(identity.node)));
-                                    serve_connection(stream, router, peer, limits, stop.clone()).await;
-                                    if !stop.is_cancelled() {
-                                        let _ = closed.try_send(identity.node);
-                                    }
-                                }
-                                (Some(_), None) => {
-                                    serve_connection(stream, router, peer, limits, stop).await;
-                                }
-                                (None, _) => {
-                                    // A connection that is kept for ever would keep others out.
-                                    let served = serve_connection(stream, router, peer, limits, stop);
-                                    let _ = timeout(STRANGER_TIMEOUT, served).await;
-                                }
-                            }
-                        }
-                        Ok(Err(error)) => {
-                            tracing::info!(listener = name, %address, %error, "TLS handshake failed");
-                        }
-                        Err(_) => tracing::info!(listener = name, %address, "TLS handshake took too long"),
-                    }
-                });
+            while let Some((stream, address)) = this.accept(|| listener.accept()).await {
+                let client = Client::Address(neighbourhood(address.ip()));
+                let places = if acceptor.is_some() { &this.handshakes } else { &this.strangers };
+                let Some(place) = this.place(places, client) else { continue };
+                let (listener, acceptor) = (this.clone(), acceptor.clone());
+                this.spawn(async move { listener.serve_stream(stream, address, acceptor, place).await });
             }
         });
     }
 
     /// Serves a Unix socket.
     pub fn serve_unix(self, listener: UnixListener) {
-        let tracker = self.tracker.clone();
-        tracker.spawn(async move {
-            let connections = Arc::new(Semaphore::new(self.limits.connections));
-            loop {
-                let Some((stream, permit)) = self.accept(&connections, || listener.accept()).await else {
-                    break;
-                };
-                let (stream, _) = stream;
+        let this = Arc::new(self);
+        this.clone().spawn(async move {
+            while let Some((stream, _)) = this.accept(|| listener.accept()).await {
+                let stream: UnixStream = stream;
                 let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
-                let (router, limits, stop) = (self.router.clone(), self.limits, self.stop.clone());
-                self.tracker.spawn(async move {
-                    let _permit = permit;
-                    serve_connection(stream, router, PeerInfo::Local { uid }, limits, stop).await;
+                let Some(place) = this.place(&this.strangers, Client::User(uid)) else { continue };
+                let listener = this.clone();
+                this.spawn(async move {
+                    let _place = place;
+                    listener.serve(stream, PeerInfo::Local { uid }).await;
                 });
             }
         });
     }
 
-    /// Waits for room and a connection; none when the listener shall stop.
-    async fn accept<T, F: Future<Output = io::Result<T>>>(
-        &self,
-        connections: &Arc<Semaphore>,
-        accept: impl Fn() -> F,
-    ) -> Option<(T, tokio::sync::OwnedSemaphorePermit)> {
+    /// Waits for a connection; none when the listener shall stop.
+    async fn accept<T, F: Future<Output = io::Result<T>>>(&self, accept: impl Fn() -> F) -> Option<T> {
         self.stop
             .run_until_cancelled(async {
-                let permit = connections.clone().acquire_owned().await.ok()?;
                 loop {
                     match accept().await {
-                        Ok(stream) => return Some((stream, permit)),
+                        Ok(accepted) => return accepted,
                         Err(error) => {
                             tracing::warn!(listener = self.name, %error, "a connection could not be accepted");
                             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -231,49 +178,118 @@ impl Listener {
                 }
             })
             .await
-            .flatten()
     }
-}
 
-async fn serve_connection<S>(
-    stream: S,
-    router: Router,
-    peer: PeerInfo,
-    limits: Limits,
-    stop: CancellationToken,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = TowerToHyperService::new(router.layer(axum::Extension(peer)));
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(limits.header_bytes as usize * 4);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.streams)
-        .max_header_list_size(limits.header_bytes)
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
-        .keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(10));
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            match timeout(DRAIN_TIMEOUT, connection).await {
-                Ok(result) => result,
-                Err(_) => return,
-            }
+    fn place<C>(&self, places: &Arc<Slots<C>>, client: C) -> Option<Slot<C>>
+    where
+        C: Copy + Eq + Hash + fmt::Display,
+    {
+        places.take(client).map_err(|reason| self.turn_away(reason, &client)).ok()
+    }
+
+    /// Counts a connection that is closed at once.
+    fn turn_away(&self, reason: NoSlot, client: &dyn fmt::Display) {
+        self.metrics.connections_refused.with_label_values(&[self.name, reason.as_str()]).inc();
+        if let Some(others) = self.turned_away.now() {
+            let reason = match reason {
+                NoSlot::Full => "all places are taken",
+                NoSlot::ClientFull => "this client has its share",
+            };
+            tracing::warn!(listener = self.name, %client, reason, others, "connections are turned away");
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(error, "a connection ended");
+    }
+
+    async fn serve_stream(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        acceptor: Option<TlsAcceptor>,
+        place: Slot<Client>,
+    ) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(listener = self.name, %address, %error, "connection refused its options");
+            return;
+        }
+        let Some(acceptor) = acceptor else {
+            return self.serve(stream, PeerInfo::Tcp { address, identity: None }).await;
+        };
+        let reason: Box<dyn fmt::Display + Send + Sync> =
+            match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => return self.serve_tls(stream, address, place).await,
+                Ok(Err(error)) => Box::new(error),
+                Err(_) => Box::new("it took too long"),
+            };
+        match self.failed.now() {
+            Some(others) => {
+                tracing::info!(listener = self.name, %address, %reason, others, "TLS handshake failed");
+            }
+            None => tracing::debug!(listener = self.name, %address, %reason, "TLS handshake failed"),
+        }
+    }
+
+    async fn serve_tls(&self, stream: TlsStream<TcpStream>, address: SocketAddr, handshake: Slot<Client>) {
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let identity = certificate.and_then(|der| PeerIdentity::from_certificate(der));
+        let peer = PeerInfo::Tcp { address, identity };
+        let Some(identity) = identity else {
+            let client = Client::Address(neighbourhood(address.ip()));
+            let Some(_place) = self.place(&self.strangers, client) else { return };
+            drop(handshake);
+            // A connection that is kept for ever would keep others out.
+            let _ = timeout(STRANGER_TIMEOUT, self.serve(stream, peer)).await;
+            return;
+        };
+        let Some(_place) = self.place(&self.members, identity.node) else { return };
+        drop(handshake);
+        let Some(Members { peers, closed }) = &self.told else {
+            return self.serve(stream, peer).await;
+        };
+        self.serve(Counted::new(stream, Some(peers.peer(identity.node))), peer).await;
+        if !self.stop.is_cancelled() {
+            let _ = closed.try_send(identity.node);
+        }
+    }
+
+    /// Serves the requests of one connection.
+    async fn serve<S>(&self, stream: S, peer: PeerInfo)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (windows, streams) = match peer {
+            PeerInfo::Tcp { identity: Some(_), .. } => (Windows::MEMBER, limits::MEMBER_STREAMS),
+            _ => (Windows::STRANGER, self.limits.streams),
+        };
+        let service = TowerToHyperService::new(self.router.clone().layer(axum::Extension(peer)));
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(limits::HEADER_BYTES as usize * 4);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(streams)
+            .max_header_list_size(limits::HEADER_BYTES)
+            .initial_stream_window_size(windows.stream)
+            .initial_connection_window_size(windows.connection)
+            .keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(10));
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                match timeout(DRAIN_TIMEOUT, connection).await {
+                    Ok(result) => result,
+                    Err(_) => return,
+                }
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(error, "a connection ended");
+        }
     }
 }
 

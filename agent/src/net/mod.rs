@@ -3,13 +3,16 @@
 mod addresses;
 mod backoff;
 mod channel;
+mod limits;
 mod link;
 mod listener;
+mod now_and_then;
 mod peers;
 
 pub use addresses::{AddressBook, Announced};
 pub use backoff::pauses;
 pub use channel::{ChannelOptions, tls_channel};
+pub use limits::Limits;
 pub use link::Attempts;
-pub use listener::{Limits, Listener, Members, PeerInfo, bind_unix};
+pub use listener::{Listener, Members, PeerInfo, bind_unix};
 pub use peers::{Peers, Use};

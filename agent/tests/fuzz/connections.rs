@@ -38,13 +38,15 @@ fn server() -> &'static Server {
             let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = port.local_addr().unwrap();
             let views = Arc::new(Views::new(View::default()));
+            let metrics = Arc::new(Metrics::new().unwrap());
             let routes = router(OpsState {
-                metrics: Arc::new(Metrics::new().unwrap()),
+                metrics: metrics.clone(),
                 licensing: Licensing::new(views, NodeId::new(1, 1), Arc::default()),
                 ready: Arc::new(|| Ok(())),
             });
             let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-            Listener::new("operations", routes, Limits::default(), &tracker, &stop).serve_tcp(port, None);
+            Listener::new("operations", routes, Limits::OPERATIONS, &metrics, &tracker, &stop)
+                .serve_tcp(port, None);
             address
         });
         Server { address, _runtime: runtime }

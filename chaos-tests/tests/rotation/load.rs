@@ -4,7 +4,7 @@
 use std::{
     io,
     net::SocketAddr,
-    path::PathBuf,
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,17 +17,15 @@ use quorate_chaos_tests::{
     Node, Result,
     changes::Changes,
     client::{channel, request, runtime},
+    tls_client,
 };
 use quorate_proto::v1::{
     CheckRequest, GetLicenseResponse, StatusRequest, WatchRequest, admin_service_client::AdminServiceClient,
     license_service_client::LicenseServiceClient,
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
+use rustls::ClientConfig;
 use tokio::{net::TcpStream, task::JoinHandle};
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::client::TlsStream;
 use tonic::{
     Request,
     transport::{Channel, Endpoint, Uri},
@@ -166,28 +164,13 @@ impl Watch {
 }
 
 /// TLS that trusts the CAs of this file.
-pub(crate) fn trusting(ca_file: &PathBuf) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    for ca in CertificateDer::pem_file_iter(ca_file).unwrap() {
-        roots.add(ca.unwrap()).unwrap();
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Arc::new(config)
+pub(crate) fn trusting(ca_file: &Path) -> Arc<ClientConfig> {
+    tls_client::trusting(ca_file).unwrap()
 }
 
 /// A TLS connection to a node's node port.
 pub(crate) fn connect(tls: &Arc<ClientConfig>, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
-    let connector = TlsConnector::from(tls.clone());
-    runtime().block_on(async move {
-        let stream = TcpStream::connect(address).await?;
-        connector.connect(ServerName::from(address.ip()), stream).await
-    })
+    runtime().block_on(tls_client::connect(tls, address))
 }
 
 /// The certificate that a node shows in a new handshake.

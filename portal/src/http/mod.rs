@@ -13,7 +13,6 @@ mod activations;
 mod ops;
 mod pages;
 mod problem;
-mod rate;
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,11 +23,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use quorate_limits::RateLimit;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 pub use problem::Problem;
-pub use rate::RateLimit;
 
 use crate::{
     activation::ActivationService,

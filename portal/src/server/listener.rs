@@ -5,7 +5,13 @@
 //!        -> at a stop: no new requests, those in flight end, late ones are cut off
 //! ```
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, body::Body};
 use hyper::{
@@ -16,6 +22,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use quorate_limits::{NoSlot, Slots, neighbourhood};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
@@ -25,7 +32,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use super::slots::Slots;
 use crate::{config::Limits, metrics::Metrics};
 
 /// The address of the other side, for rate limits.
@@ -43,7 +49,7 @@ pub(super) struct Listener {
     /// Timeouts.
     pub limits: Limits,
     /// Places for connections.
-    pub slots: Arc<Slots>,
+    pub slots: Arc<Slots<IpAddr>>,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
@@ -73,7 +79,7 @@ impl Listener {
                     continue;
                 }
             };
-            match this.slots.take(peer.ip()) {
+            match this.slots.take(neighbourhood(peer.ip())) {
                 Ok(slot) => {
                     let (this, stop) = (Arc::clone(&this), stop.clone());
                     tasks.spawn(async move {
@@ -86,8 +92,12 @@ impl Listener {
                     });
                 }
                 Err(reason) => {
-                    this.metrics.connections_refused.with_label_values(&[reason.as_str()]).inc();
-                    debug!(%peer, reason = reason.as_str(), "connection refused");
+                    let reason = match reason {
+                        NoSlot::Full => "full",
+                        NoSlot::ClientFull => "address_full",
+                    };
+                    this.metrics.connections_refused.with_label_values(&[reason]).inc();
+                    debug!(%peer, reason, "connection refused");
                 }
             }
         }

@@ -5,12 +5,12 @@
 //! ```
 
 mod listener;
-pub(crate) mod slots;
 mod tls;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::Router;
+use quorate_limits::{RateLimit, Slots};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -22,7 +22,6 @@ use tracing::{info, warn};
 
 pub use listener::Peer;
 use listener::{Listener, Stop};
-use slots::Slots;
 pub use tls::TlsError;
 
 use crate::{
@@ -30,7 +29,7 @@ use crate::{
     clock,
     config::Config,
     console, files,
-    http::{self, App, RateLimit},
+    http::{self, App},
     keys::{self, KeyError, Signer},
     metrics::Metrics,
     store::{Store, StoreError},
@@ -136,7 +135,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
             tls,
             router,
             limits: config.limits.clone(),
-            slots: Slots::new(&config.limits),
+            slots: Slots::new(config.limits.max_connections, config.limits.max_connections_per_address),
             metrics: Arc::clone(&metrics),
         };
         tasks.spawn(listener.run(stop.clone(), tasks.clone()));

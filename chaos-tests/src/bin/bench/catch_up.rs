@@ -6,17 +6,14 @@ use std::{
 };
 
 use quorate_chaos_tests::{
-    Failure, Node, Result, Stage, files, http,
+    Failure, Node, Result, Silences, Stage, files, http,
+    usage::{disk_bytes, forget_peak, usage},
     wait::{self, Seen},
 };
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{
-    load::Sample,
-    ours, report,
-    usage::{disk_bytes, forget_peak, usage},
-};
+use crate::{load::Sample, ours, report};
 
 /// How long the newcomer may take.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -63,7 +60,7 @@ pub(crate) fn measure(entries: u64, objects: u64, folder: &Path) -> Result<()> {
     stage.cluster.join(servers)?;
     let pid = stage.cluster.nodes[leader].pid().unwrap_or_default();
     forget_peak(pid)?;
-    let silences = silences(&stage.cluster.nodes[..servers])?;
+    let silences = Silences::of(&stage.cluster.nodes[..servers])?;
     let leader_before_kib = usage(pid)?.resident_kib;
     let started = Instant::now();
     stage.cluster.nodes[servers].serve()?;
@@ -90,36 +87,11 @@ pub(crate) fn measure(entries: u64, objects: u64, folder: &Path) -> Result<()> {
         newcomer_peak_kib: usage(newcomer.pid().unwrap_or_default())?.peak_kib,
         newcomer_disk_bytes: disk_bytes(&newcomer.data_dir),
         meanwhile,
-        longest_silence: longest(&silences, &self::silences(&stage.cluster.nodes[..servers])?),
+        longest_silence: silences.longest_until(&Silences::of(&stage.cluster.nodes[..servers])?),
     };
     stage.cluster.stop()?;
     report::print_catch_up(&measured);
     files::write_atomically(&folder.join("bench-catch-up.json"), &format!("{:#}\n", json!(measured)))
-}
-
-/// Bounds in seconds, and how often a node heard from the leader after that long at most.
-type Silences = Vec<(f64, f64)>;
-
-/// The silences of each node so far.
-fn silences(nodes: &[Node]) -> Result<Vec<Silences>> {
-    let bucket = |line: &str| {
-        let rest = line.strip_prefix("quorate_server_leader_silence_seconds_bucket{le=\"")?;
-        let (bound, count) = rest.split_once("\"} ")?;
-        Some((bound.parse().ok()?, count.trim().parse().ok()?))
-    };
-    let of_node =
-        |node: &Node| Ok(http::get(node.ops, "/metrics")?.body.lines().filter_map(bucket).collect());
-    nodes.iter().map(of_node).collect()
-}
-
-/// The bound below which everything is that came in between, at every node.
-fn longest(before: &[Silences], after: &[Silences]) -> f64 {
-    let of_node = |before: &Silences, after: &Silences| {
-        let came: Vec<f64> = before.iter().zip(after).map(|(before, after)| after.1 - before.1).collect();
-        let all = came.last().copied().unwrap_or(0.0);
-        came.iter().zip(after).find(|(came, _)| **came >= all).map_or(0.0, |(_, bucket)| bucket.0)
-    };
-    before.iter().zip(after).map(|(before, after)| of_node(before, after)).fold(0.0, f64::max)
 }
 
 /// Index of the last entry that a node has applied.

@@ -2,15 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quorate_chaos_tests::{Network, Plan, Result, Stage, cluster::NODES_PER_NETWORK, files, interrupt, wait};
+use quorate_chaos_tests::{
+    Network, Plan, Result, Stage,
+    cluster::NODES_PER_NETWORK,
+    files, interrupt,
+    usage::{Usage, usage},
+    wait,
+};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{
-    load::Sample,
-    ours, report,
-    usage::{Usage, usage},
-};
+use crate::{load::Sample, ours, report};
 
 /// How many learners at a time.
 const LEARNERS: [usize; 5] = [1, 10, 50, 100, 300];

@@ -2,15 +2,15 @@
 
 use std::{path::Path, time::Duration};
 
-use quorate_chaos_tests::{Result, Stage, files, wait};
+use quorate_chaos_tests::{
+    Result, Stage, files,
+    usage::{self, Idle},
+    wait,
+};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{
-    etcd::Etcd,
-    ours, report,
-    usage::{self, Idle},
-};
+use crate::{etcd::Etcd, ours, report};
 
 /// How long each is watched.
 const WATCHED: Duration = Duration::from_secs(15);

@@ -18,7 +18,6 @@ mod load;
 mod ours;
 mod report;
 mod syncs;
-mod usage;
 
 use std::{path::Path, process::ExitCode, time::Duration};
 

@@ -6,40 +6,41 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate_chaos_tests::{Failure, Result, wait};
 use serde::Serialize;
+
+use crate::{Failure, Result, wait};
 
 /// The kernel counts processor time in hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
 
 /// What a process has used at some time.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Usage {
+pub struct Usage {
     /// Resident memory, in KiB.
-    pub(crate) resident_kib: u64,
+    pub resident_kib: u64,
     /// The part of it that is the process's own, not the program's text.
-    pub(crate) anonymous_kib: u64,
+    pub anonymous_kib: u64,
     /// The most that was resident since the start, or since [`forget_peak`].
-    pub(crate) peak_kib: u64,
+    pub peak_kib: u64,
     cpu: Duration,
     at: Instant,
 }
 
 /// What a process uses while nobody asks it anything.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Idle {
+pub struct Idle {
     /// Resident memory, in KiB.
-    pub(crate) resident_kib: u64,
+    pub resident_kib: u64,
     /// The part of it that is the process's own, not the program's text.
-    pub(crate) anonymous_kib: u64,
+    pub anonymous_kib: u64,
     /// Hundredths of one processor.
-    pub(crate) cpu_percent: f64,
+    pub cpu_percent: f64,
     /// Bytes of its data directory.
-    pub(crate) disk_bytes: u64,
+    pub disk_bytes: u64,
 }
 
 /// Looks at a process.
-pub(crate) fn usage(pid: u32) -> Result<Usage> {
+pub fn usage(pid: u32) -> Result<Usage> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).map_err(Failure::file("read", &path))?;
     let kib = |key: &str| {
@@ -62,20 +63,20 @@ pub(crate) fn usage(pid: u32) -> Result<Usage> {
 
 impl Usage {
     /// Hundredths of one processor that were used since `before`.
-    pub(crate) fn cpu_percent_since(&self, before: &Usage) -> f64 {
+    pub fn cpu_percent_since(&self, before: &Usage) -> f64 {
         let passed = self.at.duration_since(before.at).as_secs_f64();
         100.0 * self.cpu.saturating_sub(before.cpu).as_secs_f64() / passed.max(f64::MIN_POSITIVE)
     }
 }
 
 /// Lets the peak of a process begin anew.
-pub(crate) fn forget_peak(pid: u32) -> Result<()> {
+pub fn forget_peak(pid: u32) -> Result<()> {
     let path = format!("/proc/{pid}/clear_refs");
     fs::write(&path, "5").map_err(Failure::file("write", &path))
 }
 
 /// Bytes of all files in a folder.
-pub(crate) fn disk_bytes(folder: &Path) -> u64 {
+pub fn disk_bytes(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     entries
         .flatten()
@@ -89,7 +90,7 @@ pub(crate) fn disk_bytes(folder: &Path) -> u64 {
 }
 
 /// Watches a process for a while.
-pub(crate) fn idle(pid: u32, data: &Path, duration: Duration) -> Result<Idle> {
+pub fn idle(pid: u32, data: &Path, duration: Duration) -> Result<Idle> {
     let before = usage(pid)?;
     wait::pass(duration);
     let after = usage(pid)?;
