@@ -13,7 +13,10 @@ use std::{
 };
 
 use quorate_license::{NodeName, NodeRole, TrustRoots};
-use quorate_raft_store::{Command, Refusal, codec, disk::OpenError};
+use quorate_raft_store::{
+    Command, Refusal, codec,
+    disk::{OpenError, noted_damage},
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -185,13 +188,25 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), AppError> 
     let stopped: Option<AppError> = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
-        stopped = node.cluster.failed() => Some(stopped.into()),
+        stopped = node.cluster.failed() => Some(failure(stopped, &dir, &own)),
         expelled = node.cluster.outdated() => Some(expelled_error(&expelled, &dir, &own)),
     };
     node.stop().await;
     match stopped {
         Some(stopped) => Err(stopped),
         None => Ok(()),
+    }
+}
+
+/// Why a node has stopped by itself. Damage that it met is told as at a start, with the way out.
+fn failure(stopped: RaftStopped, dir: &DataDir, own: &NodeFile) -> AppError {
+    match noted_damage(&dir.store()) {
+        Some(source) => AppError::StoreDamaged {
+            source: Box::new(source),
+            name: own.name.clone(),
+            data_dir: dir.path().to_owned(),
+        },
+        None => stopped.into(),
     }
 }
 

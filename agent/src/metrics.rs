@@ -48,17 +48,22 @@ pub struct Metrics {
     /// Proposals that ended without an answer.
     pub proposals_failed: IntCounter,
 
+    /// Linearizable reads that no quorum confirmed, or not in time.
+    pub read_indexes_failed: IntCounter,
+    /// Linearizable reads that took longer than half a second.
+    pub slow_read_indexes: IntCounter,
+
     /// Members other than this node.
     pub known_peers: IntGauge,
-    /// Of these, the ones with a living connection.
+    /// Of these, the ones that this node hears from, while it leads.
     pub active_peers: IntGauge,
-    /// Round trips by peer, label `to`: the node's name.
+    /// Round trips by peer, label `To`: the node's name.
     pub peer_round_trip: HistogramVec,
-    /// Messages that could not be sent, label `to`: the node's name.
+    /// Messages that could not be sent, label `To`: the node's name.
     pub peer_sent_failures: IntCounterVec,
-    /// Bytes sent, label `to`: the node's name.
+    /// Bytes sent, label `To`: the node's name.
     pub peer_sent_bytes: IntCounterVec,
-    /// Bytes received, label `from`: the node's name.
+    /// Bytes received, label `From`: the node's name.
     pub peer_received_bytes: IntCounterVec,
     /// How long sending a whole snapshot took.
     pub snapshot_send: Histogram,
@@ -159,29 +164,37 @@ impl Metrics {
                 "quorate_server_proposals_failed_total",
                 "Proposals that ended without an answer.",
             )?,
+            read_indexes_failed: new.int_counter(
+                "quorate_server_read_indexes_failed_total",
+                "Linearizable reads that no quorum confirmed in time.",
+            )?,
+            slow_read_indexes: new.int_counter(
+                "quorate_server_slow_read_indexes_total",
+                "Linearizable reads that took longer than half a second.",
+            )?,
             known_peers: new.int_gauge("quorate_network_known_peers", "Members other than this node.")?,
             active_peers: new
-                .int_gauge("quorate_network_active_peers", "Other members with a living connection.")?,
+                .int_gauge("quorate_network_active_peers", "Other members that the leader hears from; 0 on nodes that do not lead.")?,
             peer_round_trip: new.histogram_vec(
                 "quorate_network_peer_round_trip_time_seconds",
                 "Round trips of messages to other members.",
-                &["to"],
+                &["To"],
                 exponential_buckets(0.0001, 2.0, 16)?,
             )?,
             peer_sent_failures: new.int_counter_vec(
                 "quorate_network_peer_sent_failures_total",
                 "Messages to other members that could not be sent.",
-                &["to"],
+                &["To"],
             )?,
             peer_sent_bytes: new.int_counter_vec(
                 "quorate_network_peer_sent_bytes_total",
                 "Bytes sent to other members, without TLS's own.",
-                &["to"],
+                &["To"],
             )?,
             peer_received_bytes: new.int_counter_vec(
                 "quorate_network_peer_received_bytes_total",
                 "Bytes received from other members, without TLS's own.",
-                &["from"],
+                &["From"],
             )?,
             snapshot_send: new.histogram(
                 "quorate_network_snapshot_send_total_duration_seconds",

@@ -25,16 +25,16 @@ use quorate_raft_store::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Cluster;
+use super::{Cluster, recent_end::RecentEnd};
 
-/// A learner that is this many entries behind or fewer has caught up.
-const CAUGHT_UP: u64 = 64;
-/// It is promoted when it has been so for this long, and at this many looks in a row.
+/// A learner is promoted when it has kept up for this long, and at this many looks in a row.
 const STEADY_FOR: Duration = Duration::from_secs(2);
 const STEADY_LOOKS: u32 = 5;
 /// A removed node is kept as a learner for so long that it hears of its end, if it listens.
 const TELL_FOR: Duration = Duration::from_secs(1);
 const TELL_AT_MOST: Duration = Duration::from_secs(5);
+/// A Management Server that does not vote after so long is told of.
+const WAITS_LONG: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 /// Between a change of the state and a look, so that a busy cluster is not looked at for each.
 const AFTER_CHANGE: Duration = Duration::from_millis(50);
@@ -166,6 +166,12 @@ struct Watch {
     steady: BTreeMap<NodeId, (Instant, u32)>,
     /// When each removed node was first seen in the group, and the log's end then.
     leaving: BTreeMap<NodeId, (Instant, u64)>,
+    /// Where the log ended a moment ago.
+    ends: RecentEnd,
+    /// Since when each Management Server has waited for its vote, and whether that was told.
+    candidates: BTreeMap<NodeId, (Instant, bool)>,
+    /// The change of membership that failed last.
+    failing: Option<&'static str>,
     term: u64,
     waits: bool,
     voters: Option<usize>,
@@ -209,9 +215,10 @@ impl Watch {
             at.as_ref().filter(|at| at.elapsed() < cluster.absent_after).map(|_| *id)
         }));
         let learners = see.members.difference(&see.voters);
+        let wanted = self.ends.look(end, Instant::now());
         let caught_up: BTreeSet<NodeId> = learners
             .copied()
-            .filter(|id| see.heard.contains(id) && matched(id).is_some_and(|index| index + CAUGHT_UP >= end))
+            .filter(|id| see.heard.contains(id) && matched(id).is_some_and(|index| index >= wanted))
             .collect();
         see.steady = self.steady(&caught_up);
         self.leaving.retain(|id, _| see.gone.contains(id));
@@ -233,6 +240,26 @@ impl Watch {
         }
         let long = |(since, looks): &(Instant, u32)| since.elapsed() >= STEADY_FOR && *looks >= STEADY_LOOKS;
         self.steady.iter().filter(|(_, seen)| long(seen)).map(|(id, _)| *id).collect()
+    }
+
+    /// One line for a Management Server that does not get its vote.
+    fn tell_candidates(&mut self, see: &Picture, state: &State) {
+        let waits = |id: &NodeId| see.admitted.get(id) == Some(&NodeRole::Management);
+        let waiting: BTreeSet<NodeId> =
+            see.members.difference(&see.voters).copied().filter(|id| waits(id)).collect();
+        self.candidates.retain(|id, _| waiting.contains(id));
+        for id in waiting {
+            let (since, told) = self.candidates.entry(id).or_insert_with(|| (Instant::now(), false));
+            if !*told && since.elapsed() >= WAITS_LONG {
+                *told = true;
+                let reason = match (see.heard.contains(&id), see.steady.contains(&id)) {
+                    (false, _) => "the leader does not hear from it",
+                    (true, false) => "it has not caught up with the log, or not for long enough",
+                    (true, true) => "the change of membership does not succeed",
+                };
+                tracing::warn!(node = %id, name = name(state, id), reason, "a Management Server does not vote yet");
+            }
+        }
     }
 
     /// One line when the number of voters becomes even: one more than an odd number makes nothing safer.
@@ -260,6 +287,7 @@ async fn step(cluster: &Cluster, watch: &mut Watch) {
     cluster.note_behind();
     let see = watch.look(cluster);
     watch.tell_voters(see.voters.len());
+    watch.tell_candidates(&see, &cluster.view().state);
     let next = decide(&see);
     if next == Next::WaitForVoters && !watch.waits {
         tracing::warn!("a removed voter stays in the group until more voters are online");
@@ -269,7 +297,7 @@ async fn step(cluster: &Cluster, watch: &mut Watch) {
     match next {
         Next::FinishJoint => {
             let change = ChangeMembers::AddVoterIds(BTreeSet::new());
-            if changed(cluster, change, "finishing a change of membership that was broken off").await {
+            if changed(cluster, change, "finishing a change of membership that was broken off", watch).await {
                 tracing::info!("a change of membership that was broken off is finished");
             }
         }
@@ -281,25 +309,25 @@ async fn step(cluster: &Cluster, watch: &mut Watch) {
         },
         Next::Demote(node) => {
             let change = ChangeMembers::RemoveVoters(BTreeSet::from([node]));
-            if changed(cluster, change, "demoting a removed voter").await {
+            if changed(cluster, change, "demoting a removed voter", watch).await {
                 tracing::info!(%node, name = name(node), "a removed node votes no more");
             }
         }
         Next::Drop(node) => {
             let change = ChangeMembers::RemoveNodes(BTreeSet::from([node]));
-            if changed(cluster, change, "taking a removed node out of the group").await {
+            if changed(cluster, change, "taking a removed node out of the group", watch).await {
                 tracing::info!(%node, name = name(node), "a removed node has left the group");
             }
         }
         Next::AddLearner(node) => {
             let change = ChangeMembers::AddNodes(BTreeMap::from([(node, EmptyNode::default())]));
-            if changed(cluster, change, "adding a node to the group").await {
+            if changed(cluster, change, "adding a node to the group", watch).await {
                 tracing::info!(%node, name = name(node), "a node was added to the group");
             }
         }
         Next::Promote(node) => {
             let change = ChangeMembers::AddVoterIds(BTreeSet::from([node]));
-            if changed(cluster, change, "promoting a node").await {
+            if changed(cluster, change, "promoting a node", watch).await {
                 cluster.metrics.learner_promote_successes.inc();
                 tracing::info!(%node, name = name(node), "a node has caught up and votes now");
             } else {
@@ -311,11 +339,24 @@ async fn step(cluster: &Cluster, watch: &mut Watch) {
 }
 
 /// Carries a change of membership out, both its halves. Whoever leaves the voters stays as a learner.
-async fn changed(cluster: &Cluster, change: ChangeMembers<NodeId, EmptyNode>, what: &str) -> bool {
+async fn changed(
+    cluster: &Cluster,
+    change: ChangeMembers<NodeId, EmptyNode>,
+    what: &'static str,
+    watch: &mut Watch,
+) -> bool {
     match cluster.raft.change_membership(change, true).await {
-        Ok(_) => true,
+        Ok(_) => {
+            watch.failing = None;
+            true
+        }
+        Err(error) if watch.failing == Some(what) => {
+            tracing::debug!(%error, "{what} did not succeed again");
+            false
+        }
         Err(error) => {
-            tracing::debug!(%error, "{what} did not succeed; trying again");
+            watch.failing = Some(what);
+            tracing::warn!(%error, "{what} did not succeed; it is tried again");
             false
         }
     }

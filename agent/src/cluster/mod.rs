@@ -22,6 +22,7 @@ mod presence;
 mod propose;
 mod read;
 mod receiver;
+mod recent_end;
 mod runtime;
 mod settings;
 mod snapshot_transfer;
@@ -29,13 +30,13 @@ mod standing;
 mod watch;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use openraft::{Instant as _, Raft, ServerState};
-use quorate_license::{NodeId, Timestamp};
+use quorate_license::NodeId;
 use quorate_raft_store::{
     View, Views,
     disk::{Failure, IncomingSnapshots, StateMachine, Store},
@@ -59,6 +60,7 @@ pub use watch::RaftWatch;
 use self::{
     lane::{LaneOptions, Lanes},
     leader::LeaderWatch,
+    presence::Behind,
     snapshot_transfer::Pace,
 };
 use crate::{config, metrics::Metrics, net::Peers};
@@ -88,7 +90,7 @@ pub struct Cluster {
     /// Why this node is no part of the cluster any more, if so.
     standing: standing::Standing,
     /// Who is behind this node's log, and since when, while it leads.
-    behind: Mutex<BTreeMap<NodeId, Timestamp>>,
+    behind: Mutex<Behind>,
     /// Who is who.
     clones: Arc<Clones>,
 }

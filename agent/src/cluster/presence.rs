@@ -12,9 +12,10 @@ use quorate_proto::node::v1::{
     AnnounceRequest, IdentityAlarm, NodePresence, NodeStateRequest, NodeStateResponse, PresenceRequest,
     PresenceResponse, cluster_service_client::ClusterServiceClient,
 };
+use tokio::time::Instant;
 use tonic::Request;
 
-use super::{Alarm, Cluster};
+use super::{Alarm, Cluster, recent_end::RecentEnd};
 use crate::{
     api::addressed,
     clock,
@@ -24,8 +25,6 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(1);
 /// Between two looks whether a new leader has heard from everybody.
 const SETTLING: Duration = Duration::from_millis(50);
-/// Whoever is fewer entries behind is not behind.
-const BEHIND: u64 = 64;
 
 /// Which nodes the leader has heard from lately; none for those of which it can't tell yet.
 pub type Presence = BTreeMap<NodeId, Option<bool>>;
@@ -50,6 +49,13 @@ impl LeaderView {
     pub fn presence(&self) -> Presence {
         self.members.iter().map(|(id, member)| (*id, member.online)).collect()
     }
+}
+
+/// Who is behind the leader's log.
+#[derive(Debug, Default)]
+pub(super) struct Behind {
+    since: BTreeMap<NodeId, Timestamp>,
+    ends: RecentEnd,
 }
 
 /// One member as the leader sees it.
@@ -80,7 +86,7 @@ impl Cluster {
 
     /// The group as this node sees it; none if it does not lead.
     pub fn own_leader_view(&self) -> Option<LeaderView> {
-        let behind = self.behind.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let behind = self.behind.lock().unwrap_or_else(std::sync::PoisonError::into_inner).since.clone();
         let time = clock::now();
         let mut metrics = self.raft_metrics();
         let now = metrics.now();
@@ -152,12 +158,13 @@ impl Cluster {
         let Some(seen) = self.own_leader_view() else { return };
         let now = clock::now();
         let mut behind = self.behind.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        behind.retain(|id, _| seen.members.contains_key(id));
+        behind.since.retain(|id, _| seen.members.contains_key(id));
+        let wanted = behind.ends.look(seen.last_index, Instant::now());
         for (id, member) in &seen.members {
-            if member.matched.is_none_or(|matched| matched + BEHIND < seen.last_index) {
-                behind.entry(*id).or_insert(now);
+            if member.matched.is_none_or(|matched| matched < wanted) {
+                behind.since.entry(*id).or_insert(now);
             } else {
-                behind.remove(id);
+                behind.since.remove(id);
             }
         }
     }

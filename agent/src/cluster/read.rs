@@ -11,6 +11,9 @@ use tonic::Request;
 use super::Cluster;
 use crate::{api::addressed, net::Use};
 
+/// A linearizable read that takes longer is counted.
+const SLOW: Duration = Duration::from_millis(500);
+
 /// Why a read can't be linearizable now.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -49,6 +52,18 @@ impl Cluster {
     /// # Errors
     /// [`ReadError`], after `deadline` at the latest.
     pub async fn read_index(&self, deadline: Duration) -> Result<u64, ReadError> {
+        let asked = Instant::now();
+        let read = self.confirmed_index(deadline).await;
+        if read.is_err() {
+            self.metrics.read_indexes_failed.inc();
+        }
+        if asked.elapsed() > SLOW {
+            self.metrics.slow_read_indexes.inc();
+        }
+        read
+    }
+
+    async fn confirmed_index(&self, deadline: Duration) -> Result<u64, ReadError> {
         let until = Instant::now() + deadline;
         let leader = self.leader().ok_or(ReadError::NoLeader)?;
         let index = if leader == self.node {

@@ -258,6 +258,19 @@ async fn receive(
     if offer.meta.last_log_id <= applied {
         return Ok(Received::Known);
     }
+    // Raft takes both for granted: a snapshot of another history would stop this node.
+    let (covers, leads) = (offer.meta.last_log_id, offer.vote.leader_id());
+    if covers.is_some_and(|covers| covers.committed_leader_id().term > leads.term) {
+        return Err(Status::failed_precondition(format!(
+            "the snapshot covers entries of a later term than its sender's, {}",
+            leads.term
+        )));
+    }
+    if covers.map(|covers| covers.index()) <= applied.map(|applied| applied.index()) {
+        return Err(Status::failed_precondition(
+            "the snapshot covers another entry at an index that is applied here: it is of another history",
+        ));
+    }
     let incoming = incoming.clone();
     let mut receiver = blocking(move || incoming.receive()).await?;
     let mut received = 0u64;
@@ -385,16 +398,18 @@ mod tests {
         let smaller = |offer: &mut SnapshotOffer| offer.bytes -= 1;
         let other_meta = |offer: &mut SnapshotOffer| offer.meta.last_log_id = Some(log_id(3, 9));
         let stranger = |offer: &mut SnapshotOffer| offer.vote = Vote::new_committed(3, NodeId(5));
+        let earlier = |offer: &mut SnapshotOffer| offer.vote = Vote::new_committed(2, NodeId(2));
         let damaged = |data: &mut Vec<u8>| data[20] ^= 1;
         type Change<'c> = &'c dyn Fn(&mut SnapshotOffer);
         type Damage<'d> = &'d dyn Fn(&mut Vec<u8>);
-        let refused: [(Change<'_>, Damage<'_>, Code, &str); 7] = [
+        let refused: [(Change<'_>, Damage<'_>, Code, &str); 8] = [
             (&other_format, &whole, Code::FailedPrecondition, "has format 2"),
             (&other_sum, &whole, Code::InvalidArgument, "not the announced one"),
             (&larger, &whole, Code::InvalidArgument, "incomplete"),
             (&smaller, &whole, Code::InvalidArgument, "larger than announced"),
             (&other_meta, &whole, Code::InvalidArgument, "not the announced one"),
             (&stranger, &whole, Code::PermissionDenied, "claims to come from node"),
+            (&earlier, &whole, Code::FailedPrecondition, "a later term than its sender's"),
             (&as_offered, &damaged, Code::Aborted, "snapshot"),
         ];
         for (change, data, code, said) in refused {
@@ -402,6 +417,8 @@ mod tests {
             assert_eq!(found, code, "{message}");
             assert!(message.contains(said), "{message}");
         }
+        let (found, message) = take(Some(log_id(2, 7)), &as_offered, &whole).await.err().unwrap();
+        assert!(found == Code::FailedPrecondition && message.contains("another history"), "{message}");
     }
 
     #[test]

@@ -6,11 +6,16 @@ use quorate_license::{NodeId, NodeName, NodeRole, Timestamp};
 use quorate_raft_store::state::Tombstone;
 
 use super::{ClusterStatus, NodeStatus, cluster_status};
-use crate::cluster::{Alarm, Cluster, LeaderView, MemberView};
+use crate::{
+    clock,
+    cluster::{Alarm, Cluster, LeaderView, MemberView},
+};
 
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Whoever is more entries behind is a problem.
 const FAR_BEHIND: u64 = 10_000;
+/// So is whoever does not keep up for so long, however little is missing.
+const BEHIND_FOR: Duration = Duration::from_secs(10);
 /// With less free disk a node can't be expected to keep up.
 const LOW_DISK_BYTES: u64 = 512 << 20;
 
@@ -99,7 +104,7 @@ impl Condition {
 
 /// Looks at the cluster from this node.
 pub async fn health(cluster: &Cluster) -> Health {
-    let term = cluster.raft_metrics().now().current_term;
+    let (term, now) = (cluster.raft_metrics().now().current_term, clock::now());
     let expelled = cluster.expelled().map(|expelled| expelled.message.clone());
     // A leader that was elected just now can't tell yet who is there, and that is no illness.
     let seen = cluster.settled_leader_view().await;
@@ -120,7 +125,7 @@ pub async fn health(cluster: &Cluster) -> Health {
         membership_changing: seen.as_ref().is_some_and(|seen| seen.changing),
         problems: expelled.into_iter().collect(),
         warnings: even_voters(voters.len()).into_iter().collect(),
-        nodes: status.nodes.iter().map(|node| node_health(node, seen.as_ref())).collect(),
+        nodes: status.nodes.iter().map(|node| node_health(node, seen.as_ref(), now)).collect(),
         ..Health::default()
     };
     match status.leader {
@@ -160,14 +165,14 @@ fn leaving<'s>(status: &'s ClusterStatus, seen: Option<&'s LeaderView>) -> impl 
         .map(|gone| format!("{} ({}) was removed and has not left Raft's group yet", gone.name, gone.id))
 }
 
-fn node_health(node: &NodeStatus, seen: Option<&LeaderView>) -> NodeHealth {
+fn node_health(node: &NodeStatus, seen: Option<&LeaderView>, now: Timestamp) -> NodeHealth {
     let member = seen.and_then(|seen| seen.members.get(&node.node.id));
     let lag = |member: &MemberView| Some(seen?.last_index.saturating_sub(member.matched?));
     let lag_entries = member.and_then(lag);
     let condition = match (seen, member) {
         (None, _) => Condition::Unknown,
         (Some(_), None) => Condition::Joining,
-        (Some(_), Some(member)) => member_condition(node, member, lag_entries),
+        (Some(_), Some(member)) => member_condition(node, member, lag_entries, now),
     };
     let since = match condition {
         Condition::Offline => member.and_then(|member| member.heard_at),
@@ -186,7 +191,7 @@ fn node_health(node: &NodeStatus, seen: Option<&LeaderView>) -> NodeHealth {
     }
 }
 
-fn member_condition(node: &NodeStatus, member: &MemberView, lag: Option<u64>) -> Condition {
+fn member_condition(node: &NodeStatus, member: &MemberView, lag: Option<u64>, now: Timestamp) -> Condition {
     match member.online {
         None => return Condition::Unknown,
         Some(false) => return Condition::Offline,
@@ -201,7 +206,12 @@ fn member_condition(node: &NodeStatus, member: &MemberView, lag: Option<u64>) ->
     if member.needs_snapshot {
         return Condition::CatchingUp;
     }
-    if lag.is_none_or(|lag| lag > FAR_BEHIND) { Condition::Slow } else { Condition::Healthy }
+    let long = |since: Timestamp| now.ms_since(since) >= BEHIND_FOR.as_millis() as i64;
+    if lag.is_none_or(|lag| lag > FAR_BEHIND) || member.behind_since.is_some_and(long) {
+        Condition::Slow
+    } else {
+        Condition::Healthy
+    }
 }
 
 impl NodeHealth {

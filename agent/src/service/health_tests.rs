@@ -80,11 +80,17 @@ fn a_node_that_lags_is_told_with_the_reason() {
             Some("ms-2 is slow since 2026-11-21T12:00:05Z, 50000 entries behind"),
         ),
         (MemberView { matched: Some(95_000), ..there }, status(Some(1), plenty), "healthy", None),
+        (
+            MemberView { matched: Some(99_900), behind_since: Some(at(2)), ..there },
+            status(Some(1), plenty),
+            "slow",
+            Some("ms-2 is slow since 2026-11-21T12:00:02Z, 100 entries behind"),
+        ),
     ];
     for (member, node, condition, problem) in rows {
         let mut seen = LeaderView { last_index: 100_000, ..LeaderView::default() };
         seen.members.insert(node.node.id, member);
-        let health = node_health(&node, Some(&seen));
+        let health = node_health(&node, Some(&seen), at(12));
         assert_eq!(health.condition.as_str(), condition);
         assert_eq!(health.problem().as_deref(), problem);
     }
@@ -93,8 +99,8 @@ fn a_node_that_lags_is_told_with_the_reason() {
 #[test]
 fn a_node_that_the_group_does_not_know_yet_is_joining_and_without_a_leader_nobody_knows() {
     let node = status(Some(1), None);
-    assert_eq!(node_health(&node, Some(&LeaderView::default())).condition, Condition::Joining);
-    assert_eq!(node_health(&node, None).condition, Condition::Unknown);
+    assert_eq!(node_health(&node, Some(&LeaderView::default()), at(12)).condition, Condition::Joining);
+    assert_eq!(node_health(&node, None, at(12)).condition, Condition::Unknown);
 }
 
 #[test]

@@ -77,7 +77,11 @@ fn a_flood_on_every_port_delays_no_heartbeat_takes_no_memory_and_leaves_nothing_
     // Whoever watches the cluster still sees it, from an address of its own.
     let later = Silences::of(&stage.cluster.nodes).unwrap();
     for listener in ["node-to-node", "management", "operations"] {
-        assert!(turned_away(&stage.cluster.nodes[0], listener) > 100, "{listener} has turned nobody away");
+        wait::until("somebody to be turned away", PATIENCE, || {
+            let count = turned_away(&stage.cluster.nodes[0], listener);
+            Ok(Seen::when(count > 100, || format!("{count} at the listener {listener}")))
+        })
+        .unwrap();
     }
     let peaks: Vec<u64> = pids.iter().map(|pid| usage(*pid).unwrap().peak_kib).collect();
     let done = attack.done();

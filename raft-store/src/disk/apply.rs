@@ -8,7 +8,11 @@
 //! A quorum may have an entry before this node has written it, so a crash can leave a state that is
 //! ahead of the log: openraft finds that at start and drops the log up to there.
 
-use std::{io, sync::Arc, time::Instant};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rocksdb::WriteBatch;
 use tokio::sync::mpsc;
@@ -30,6 +34,8 @@ use crate::{
 pub(super) const QUEUE: usize = 64;
 /// Changed rows that become one batch, about.
 const MAX_ROWS: usize = 4096;
+/// etcd warns of applies that take longer.
+const SLOW: Duration = Duration::from_millis(100);
 
 /// What some applied entries changed.
 pub(super) struct Applied {
@@ -126,7 +132,13 @@ impl RaftApply {
         failpoint::pass("store.apply.begun");
         let started = Instant::now();
         self.disk.db.write(batch)?;
-        self.disk.metrics.apply_commit.observe(started.elapsed().as_secs_f64());
+        let took = started.elapsed();
+        self.disk.metrics.apply_commit.observe(took.as_secs_f64());
+        if took > SLOW {
+            self.disk.metrics.slow_applies.inc();
+        }
+        // What fails behind RocksDB's back, in writing tables, is as final as what fails here.
+        self.disk.db.check_background()?;
         failpoint::pass("store.apply.written");
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! RocksDB: column families, settings, reading and writing.
 
-use std::{io, path::Path};
+use std::{ffi::CStr, io, path::Path};
 
 use rocksdb::{
     BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBRecoveryMode, DBWithThreadMode,
@@ -13,6 +13,8 @@ use crate::{
     codec,
     mutant::{self, Mutant},
 };
+
+const BACKGROUND_ERRORS: &CStr = c"rocksdb.background-errors";
 
 type Rocks = DBWithThreadMode<MultiThreaded>;
 
@@ -163,6 +165,18 @@ impl Db {
             return Ok(());
         }
         self.rocks.flush_wal(true).map_err(failed)
+    }
+
+    /// # Errors
+    /// RocksDB could not write a table or its journal in the background. It would go on and try again by itself;
+    /// we don't.
+    pub(crate) fn check_background(&self) -> io::Result<()> {
+        match self.rocks.property_int_value(BACKGROUND_ERRORS).map_err(failed)? {
+            None | Some(0) => Ok(()),
+            Some(count) => Err(io::Error::other(format!(
+                "RocksDB met {count} errors in writing its tables; its reasons are in the file db/LOG"
+            ))),
+        }
     }
 
     /// Calls `each` for every key and value of `family` from the key `from` on, in key order, until

@@ -193,7 +193,8 @@ impl Floor {
     pub(super) fn raise(&self, last: Option<LogId>, vote: Option<Vote>) -> io::Result<()> {
         let mut state = self.shared.state();
         if let Some(last) = last {
-            state.record.last = Some(last.into());
+            // A snapshot that covers less than the log takes nothing back.
+            state.record.last = state.record.last().max(Some(last)).map(Into::into);
         }
         if let Some(vote) = vote {
             state.record.vote = Some(vote.into());
@@ -325,6 +326,7 @@ mod tests {
             floor.raise(Some(log_id(1, 7)), None).unwrap();
             floor.raise(None, Some(vote)).unwrap();
             floor.raise(Some(log_id(3, 9)), None).unwrap();
+            floor.raise(Some(log_id(2, 8)), None).unwrap();
             floor.lower(Some(log_id(3, 12))).unwrap();
         }
         let (record, _) = found(&path);

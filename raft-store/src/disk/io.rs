@@ -30,6 +30,7 @@ use super::{
     floor::Floor,
     log_cache::LogCache,
     metrics::StoreMetrics,
+    quarantine::Quarantine,
 };
 use crate::{
     failpoint,
@@ -71,28 +72,17 @@ pub(super) struct IoThreads {
 
 impl IoThreads {
     /// Starts both threads.
-    pub(super) fn start(
-        db: &Arc<Db>,
-        cache: &Arc<Mutex<LogCache>>,
-        floor: Floor,
-        metrics: &StoreMetrics,
-        failure: &Failure,
-    ) -> io::Result<IoThreads> {
+    pub(super) fn start(cache: &Arc<Mutex<LogCache>>, disk: Disk) -> io::Result<IoThreads> {
         let (raft, raft_requests) = mpsc::channel(QUEUE);
         let (apply, apply_requests) = mpsc::channel(apply::QUEUE);
-        let disk = Disk {
-            db: db.clone(),
-            floor: Arc::new(floor),
-            metrics: metrics.clone(),
-            failure: failure.clone(),
-        };
+        let failure = disk.failure.clone();
         let raft_io = RaftIo { disk: disk.clone(), cache: cache.clone() };
         let raft_apply = RaftApply::new(disk);
         let threads = vec![
             thread::Builder::new().name("raft-io".into()).spawn(move || raft_io.run(raft_requests))?,
             thread::Builder::new().name("raft-apply".into()).spawn(move || raft_apply.run(apply_requests))?,
         ];
-        Ok(IoThreads { raft: Some(raft), apply: Some(apply), failure: failure.clone(), threads })
+        Ok(IoThreads { raft: Some(raft), apply: Some(apply), failure, threads })
     }
 
     /// Hands a request to raft-io, in the order of the calls.
@@ -161,6 +151,7 @@ pub(super) struct Disk {
     pub(super) floor: Arc<Floor>,
     pub(super) metrics: StoreMetrics,
     pub(super) failure: Failure,
+    pub(super) quarantine: Quarantine,
 }
 
 impl Disk {
@@ -178,6 +169,7 @@ impl Disk {
             && self.failure.check().is_ok()
         {
             tracing::error!(%error, "{what} failed; this node stops");
+            self.quarantine.look_at(error);
             self.failure.set(error);
         }
     }
@@ -313,6 +305,8 @@ impl Group {
             RaftOp::Append { entries, .. } => {
                 self.steps.append = true;
                 disk.metrics.appended_entries.inc_by(entries.len() as u64);
+                let bytes: usize = entries.iter().map(|(_, record)| record.len()).sum();
+                disk.metrics.wal_write_bytes.inc_by(bytes as u64);
                 entries
                     .iter()
                     .try_for_each(|(index, record)| db.put(batch, Family::Log, &log_key(*index), record))

@@ -100,8 +100,9 @@ impl Shared {
         self.vote.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The entries of `from..to` that the log holds: from the cache, what is older from the disk.
-    async fn read(self: &Arc<Self>, from: u64, to: u64) -> io::Result<Vec<Entry>> {
+    /// The entries of `from..to` that the log holds: from the cache, what is older from the disk. The disk gives no
+    /// more than `most_bytes` of them, and one at least.
+    async fn read(self: &Arc<Self>, from: u64, to: u64, most_bytes: usize) -> io::Result<Vec<Entry>> {
         let (from, to, first_cached, mut cached) = {
             let cache = self.cache();
             let (from, to) = (from.max(cache.begin()), to.min(cache.end()));
@@ -114,18 +115,23 @@ impl Shared {
             return Ok(cached);
         }
         let shared = self.clone();
+        let to = to.min(first_cached);
         let mut entries = tokio::task::spawn_blocking(move || {
-            let read = shared.read_disk(from, to.min(first_cached));
+            let read = shared.read_disk(from, to, most_bytes);
             read.inspect_err(|error| shared.quarantine.look_at(error))
         })
         .await
         .map_err(io::Error::other)??;
-        entries.append(&mut cached);
+        // What the cache has does not follow on what was cut short.
+        let cut_short = entries.last().is_some_and(|last| last.log_id.index() + 1 < to);
+        if !cut_short {
+            entries.append(&mut cached);
+        }
         Ok(entries)
     }
 
-    fn read_disk(&self, from: u64, to: u64) -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::with_capacity((to - from) as usize);
+    fn read_disk(&self, from: u64, to: u64, most_bytes: usize) -> io::Result<Vec<Entry>> {
+        let (mut entries, mut bytes) = (Vec::new(), 0);
         let mut expected = from;
         self.db.scan(Family::Log, &log_key(from), |key, record| {
             if expected == to {
@@ -135,16 +141,17 @@ impl Shared {
                 return Ok(false);
             }
             entries.push(decode(record)?);
+            bytes += record.len();
             expected += 1;
-            Ok(expected < to)
+            Ok(expected < to && bytes < most_bytes)
         })?;
-        if expected == to {
+        if expected == to || bytes >= most_bytes {
             return Ok(entries);
         }
         // Purged while we read: what is left must be complete.
         let begin = self.cache().begin();
         if expected < begin {
-            return if begin >= to { Ok(Vec::new()) } else { self.read_disk(begin, to) };
+            return if begin >= to { Ok(Vec::new()) } else { self.read_disk(begin, to, most_bytes) };
         }
         Err(damaged(format!("log entry {expected} is missing, though the log should hold it")))
     }
@@ -171,7 +178,7 @@ impl RaftLogReader<TypeConfig> for LogReader {
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
         let (from, to) = bounds(&range);
-        self.shared.read(from, to).await
+        self.shared.read(from, to, usize::MAX).await
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
@@ -179,7 +186,7 @@ impl RaftLogReader<TypeConfig> for LogReader {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
-        let mut entries = self.shared.read(start, end).await?;
+        let mut entries = self.shared.read(start, end, MAX_APPEND_BYTES).await?;
         let mut bytes = 0;
         let fitting = entries.iter().take_while(|entry| {
             bytes += payload_bytes(entry);
@@ -198,7 +205,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
         let (from, to) = bounds(&range);
-        self.shared.read(from, to).await
+        self.shared.read(from, to, usize::MAX).await
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {

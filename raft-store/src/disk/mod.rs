@@ -32,7 +32,8 @@ pub use failure::Failure;
 pub use log_store::{LogReader, LogStore};
 pub use metrics::StoreMetrics;
 pub use open::{
-    IncomingSnapshots, Marker, RecomputedDigest, Store, StoreOptions, read_state, recompute_digest,
+    IncomingSnapshots, Marker, RecomputedDigest, Store, StoreOptions, noted_damage, read_state,
+    recompute_digest,
 };
 pub use snapshot::SnapshotBuilder;
 pub use snapshot_file::{FORMAT as SNAPSHOT_FORMAT, SnapshotError, SnapshotFile, SnapshotReceiver};

@@ -16,7 +16,7 @@ use super::{
     failure::Failure,
     floor::{Floor, FloorFile, FloorRecord},
     format::{FORMAT, WITH_FLOOR},
-    io::IoThreads,
+    io::{Disk, IoThreads},
     log_store::{LogStore, load_cache},
     metrics::StoreMetrics,
     quarantine::Quarantine,
@@ -110,10 +110,13 @@ impl Store {
         let quarantine = Quarantine::new(&options.folder);
         let damaged = |error: io::Error| quarantine.enter(&error);
         quarantine.check()?;
-        set_tails_aside(options, &quarantine)?;
         let floor_path = Floor::path(&options.folder);
         let floor_error = |source| OpenError::Io { path: floor_path.clone(), source };
         let floor = FloorFile::read(&floor_path).map_err(floor_error)?;
+        if let FloorFile::Found(record, _) = &floor {
+            check_owner(options, record.marker)?;
+        }
+        set_tails_aside(options, &quarantine)?;
         check(options, &quarantine, &floor)?;
         wal::forget_tails(&options.folder).map_err(folder_error)?;
 
@@ -128,10 +131,17 @@ impl Store {
         let snapshots =
             Arc::new(SnapshotFolder::open(&options.folder.join("snapshots")).map_err(folder_error)?);
         let cache = Arc::new(Mutex::new(cache));
-        let threads =
-            Arc::new(IoThreads::start(&db, &cache, floor, &options.metrics, &failure).map_err(folder_error)?);
+        let disk = Disk {
+            db: db.clone(),
+            floor: Arc::new(floor),
+            metrics: options.metrics.clone(),
+            failure: failure.clone(),
+            quarantine: quarantine.clone(),
+        };
+        let threads = Arc::new(IoThreads::start(&cache, disk).map_err(folder_error)?);
         let log = LogStore::new(db.clone(), cache, threads.clone(), quarantine.clone()).map_err(damaged)?;
-        let machine = StateMachine::new(recovered, db, threads, snapshots.clone(), quarantine);
+        let machine =
+            StateMachine::new(recovered, db, threads, snapshots.clone(), quarantine, options.metrics.clone());
         let views = machine.views();
         Ok(Store { log, machine, views, incoming: IncomingSnapshots { folder: snapshots }, failure })
     }
@@ -146,6 +156,14 @@ fn open_database<T>(quarantine: &Quarantine, opened: Result<T, RocksError>) -> R
         RocksError::Damaged(error) => quarantine.enter(&error),
         RocksError::Unusable(error) => error,
     })
+}
+
+fn check_owner(options: &StoreOptions, found: Marker) -> Result<(), OpenError> {
+    if found == options.marker {
+        return Ok(());
+    }
+    let (found, expected) = (found.to_string(), options.marker.to_string());
+    Err(OpenError::Foreign { path: options.folder.clone(), found, expected })
 }
 
 fn set_tails_aside(options: &StoreOptions, quarantine: &Quarantine) -> Result<(), OpenError> {
@@ -178,9 +196,8 @@ fn check(options: &StoreOptions, quarantine: &Quarantine, floor: &FloorFile) -> 
         FloorFile::Found(record, _) => Some(record.marker),
         _ => None,
     };
-    if let Some(found) = marker.or(promised_to).filter(|marker| *marker != options.marker) {
-        let (found, expected) = (found.to_string(), options.marker.to_string());
-        return Err(OpenError::Foreign { path: options.folder.clone(), found, expected });
+    if let Some(found) = marker.or(promised_to) {
+        check_owner(options, found)?;
     }
     let held = Held::read(&db).map_err(damaged)?;
     if format.is_none() && !held.is_nothing() {
@@ -279,7 +296,12 @@ fn settle(db: &Db, options: &StoreOptions, floor: FloorFile, failure: &Failure) 
         put_synced(db, meta_key::FORMAT, &FORMAT)?;
     }
     failpoint::pass("store.open.format");
-    Floor::open(&path, record, slot, failure.clone())
+    let floor = Floor::open(&path, record, slot, failure.clone())?;
+    // What a crash has left above the floor was synced by whoever has read it here: it is promised from now on.
+    let held = Held::read(db)?;
+    db.sync()?;
+    floor.raise(held.last, held.vote)?;
+    Ok(floor)
 }
 
 fn put_synced<T: Serialize>(db: &Db, key: &[u8], value: &T) -> io::Result<()> {
@@ -287,6 +309,12 @@ fn put_synced<T: Serialize>(db: &Db, key: &[u8], value: &T) -> io::Result<()> {
     db.put_meta(&mut batch, key, value)?;
     db.write(batch)?;
     db.sync()
+}
+
+/// What the note of a quarantine says of the store at `folder`, if there is one: also one that was written while
+/// the node ran.
+pub fn noted_damage(folder: &Path) -> Option<OpenError> {
+    Quarantine::new(folder).check().err()
 }
 
 /// What a stopped node's database holds.

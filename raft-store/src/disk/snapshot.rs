@@ -9,15 +9,18 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use openraft::{RaftSnapshotBuilder, storage::Snapshot};
 
+use super::metrics::StoreMetrics;
 use super::snapshot_file::{SnapshotError, SnapshotFile, SnapshotReceiver};
 use crate::{failpoint, raft_types::TypeConfig, view::View};
 
 const SUFFIX: &str = "snapshot";
 const UNFINISHED: &str = "unfinished";
+const DAMAGED: &str = "damaged";
 
 /// Where a node keeps its snapshot.
 pub(super) struct SnapshotFolder {
@@ -50,7 +53,7 @@ impl SnapshotFolder {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a damaged snapshot is put aside; a new one will be built");
-                    fs::rename(&file, file.with_extension("damaged"))?;
+                    fs::rename(&file, file.with_extension(DAMAGED))?;
                 }
             }
         }
@@ -65,6 +68,27 @@ impl SnapshotFolder {
     /// The newest snapshot.
     pub(super) fn current(&self) -> Option<SnapshotFile> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The newest snapshot, read through before it is sent to anybody: what was whole when it was written may not be
+    /// any more. A damaged one is put aside, and one of `view` takes its place. May block on the disk.
+    pub(super) fn checked(&self, view: &View) -> io::Result<Option<SnapshotFile>> {
+        let Some(snapshot) = self.current() else { return Ok(None) };
+        let Err(error) = SnapshotFile::open(snapshot.path()) else { return Ok(Some(snapshot)) };
+        let aside = snapshot.path().with_extension(DAMAGED);
+        tracing::error!(
+            %error,
+            put_aside = %aside.display(),
+            "the snapshot was damaged on the disk: another one is built; look at the disk"
+        );
+        {
+            let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            if current.as_ref().is_some_and(|current| current.path() == snapshot.path()) {
+                *current = None;
+                fs::rename(snapshot.path(), aside)?;
+            }
+        }
+        self.build(view).map(Some)
     }
 
     /// Begins to take in a snapshot. May block on the disk.
@@ -124,11 +148,12 @@ impl SnapshotFolder {
 pub struct SnapshotBuilder {
     view: Arc<View>,
     folder: Arc<SnapshotFolder>,
+    metrics: StoreMetrics,
 }
 
 impl SnapshotBuilder {
-    pub(super) fn new(view: Arc<View>, folder: Arc<SnapshotFolder>) -> Self {
-        SnapshotBuilder { view, folder }
+    pub(super) fn new(view: Arc<View>, folder: Arc<SnapshotFolder>, metrics: StoreMetrics) -> Self {
+        SnapshotBuilder { view, folder, metrics }
     }
 }
 
@@ -139,8 +164,14 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         &mut self,
     ) -> Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>, io::Error> {
         let (view, folder) = (self.view.clone(), self.folder.clone());
+        let started = Instant::now();
         let snapshot =
             tokio::task::spawn_blocking(move || folder.build(&view)).await.map_err(io::Error::other)??;
+        let took = started.elapsed();
+        self.metrics.snapshot_save.observe(took.as_secs_f64());
+        let index = snapshot.meta().last_log_id.map(|id| id.index());
+        let (bytes, milliseconds) = (snapshot.bytes(), took.as_millis());
+        tracing::info!(index, bytes, milliseconds, "a snapshot was built");
         Ok(Snapshot { meta: snapshot.meta().clone(), snapshot })
     }
 }

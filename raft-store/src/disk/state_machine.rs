@@ -1,6 +1,6 @@
 //! openraft's state machine: a thin adaptor over the pure [`Applier`].
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Instant};
 
 use futures::{Stream, StreamExt};
 use openraft::{
@@ -13,6 +13,7 @@ use super::{
     apply::{Applied, Position},
     db::{Db, Family, meta_key},
     io::IoThreads,
+    metrics::StoreMetrics,
     quarantine::Quarantine,
     snapshot::{SnapshotBuilder, SnapshotFolder},
     snapshot_file::SnapshotFile,
@@ -44,6 +45,7 @@ pub struct StateMachine {
     threads: Arc<IoThreads>,
     snapshots: Arc<SnapshotFolder>,
     quarantine: Quarantine,
+    metrics: StoreMetrics,
 }
 
 /// What the state machine was when the node stopped.
@@ -87,6 +89,7 @@ impl StateMachine {
         threads: Arc<IoThreads>,
         snapshots: Arc<SnapshotFolder>,
         quarantine: Quarantine,
+        metrics: StoreMetrics,
     ) -> StateMachine {
         let Recovered { state, digest, applied, membership } = recovered;
         let membership = Arc::new(membership);
@@ -107,6 +110,7 @@ impl StateMachine {
             threads,
             snapshots,
             quarantine,
+            metrics,
         }
     }
 
@@ -211,7 +215,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder::new(self.views.current(), self.snapshots.clone())
+        SnapshotBuilder::new(self.views.current(), self.snapshots.clone(), self.metrics.clone())
     }
 
     async fn install_snapshot(
@@ -220,6 +224,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
         failpoint::pass("store.install.begun");
+        let (started, bytes) = (Instant::now(), snapshot.bytes());
+        self.metrics.snapshot_apply_in_progress.set(1);
         let db = self.db.clone();
         let read = snapshot.clone();
         let (state, digest, mut batch) = tokio::task::spawn_blocking(move || -> io::Result<_> {
@@ -250,6 +256,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.threads.installed(batch, self.applied).await?;
         failpoint::pass("store.install.written");
         self.publish();
+        self.metrics.snapshot_apply_in_progress.set(0);
+        let (index, milliseconds) = (meta.last_log_id.map(|id| id.index()), started.elapsed().as_millis());
+        tracing::info!(index, bytes, milliseconds, "a snapshot was installed");
         Ok(())
     }
 
@@ -266,6 +275,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         >,
         io::Error,
     > {
-        Ok(self.snapshots.current().map(|snapshot| Snapshot { meta: snapshot.meta().clone(), snapshot }))
+        let (view, folder) = (self.views.current(), self.snapshots.clone());
+        let checked = tokio::task::spawn_blocking(move || folder.checked(&view));
+        let snapshot = checked.await.map_err(io::Error::other)??;
+        Ok(snapshot.map(|snapshot| Snapshot { meta: snapshot.meta().clone(), snapshot }))
     }
 }

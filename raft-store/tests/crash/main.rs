@@ -38,7 +38,10 @@ use std::{process::ExitCode, time::Instant};
 
 use quorate_raft_store::mutant::Mutant;
 
-use crate::{child::Task, supervisor::Supervisor};
+use crate::{
+    child::Task,
+    supervisor::{HARNESS, Supervisor},
+};
 
 /// What the command line asks for.
 struct Arguments {
@@ -132,6 +135,10 @@ fn must_be_caught(mutant: Mutant, arguments: &Arguments) -> bool {
         Mutant::ApplyInTwo => supervisor.kills(arguments.kills),
     };
     match found {
+        Err(failure) if failure.starts_with(HARNESS) => {
+            println!("{}: not judged: {failure}", mutant.name());
+            false
+        }
         Err(violation) => {
             println!("{}: caught after {}: {violation}", mutant.name(), supervisor.told());
             true

@@ -45,6 +45,8 @@ pub(crate) enum Fault {
     Full(u64),
     /// This sync of the floor fails.
     FloorSync(u64),
+    /// From this write to a table on, which RocksDB makes in the background or at the start, the disk is full.
+    Table(u64),
 }
 
 impl Fault {
@@ -53,6 +55,7 @@ impl Fault {
             Fault::Sync(at) => format!("sync {at}"),
             Fault::Full(at) => format!("full {at}"),
             Fault::FloorSync(at) => format!("floor {at}"),
+            Fault::Table(at) => format!("table {at}"),
         }
     }
 
@@ -63,6 +66,7 @@ impl Fault {
             "sync" => Some(Fault::Sync(at)),
             "full" => Some(Fault::Full(at)),
             "floor" => Some(Fault::FloorSync(at)),
+            "table" => Some(Fault::Table(at)),
             _ => None,
         }
     }
@@ -71,6 +75,7 @@ impl Fault {
 static WATCH: RwLock<Option<Watch>> = RwLock::new(None);
 static WAL_SYNCS: AtomicU64 = AtomicU64::new(0);
 static WAL_WRITES: AtomicU64 = AtomicU64::new(0);
+static TABLE_WRITES: AtomicU64 = AtomicU64::new(0);
 static FLOOR_SYNCS: AtomicU64 = AtomicU64::new(0);
 static FAILED: AtomicU64 = AtomicU64::new(0);
 static AFTER_FAULT: AtomicU64 = AtomicU64::new(0);
@@ -123,6 +128,10 @@ fn path_of(fd: RawFd) -> Option<PathBuf> {
 
 fn is_wal(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "log")
+}
+
+fn is_table(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "sst")
 }
 
 fn fail(errno: i32) {
@@ -235,6 +244,13 @@ pub(crate) unsafe extern "C" fn write(fd: RawFd, bytes: *const c_void, count: us
             }
             _ => {}
         }
+    }
+    if let Some(Watch { fault: Some(Fault::Table(at)), .. }) = watch.as_ref()
+        && path_of(fd).is_some_and(|path| is_table(&path))
+        && TABLE_WRITES.fetch_add(1, Ordering::SeqCst) + 1 >= *at
+    {
+        fail(libc::ENOSPC);
+        return -1;
     }
     // SAFETY: hands the caller's arguments on, with a count that is not larger.
     unsafe { libc::syscall(libc::SYS_write, fd, bytes, count) as isize }

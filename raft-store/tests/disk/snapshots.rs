@@ -38,6 +38,28 @@ fn send(snapshot: &SnapshotFile, to: &Store) -> Result<SnapshotFile, SnapshotErr
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_rots_on_the_disk_is_put_aside_and_another_one_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut leader = filled(folder.path(), 500).await;
+    let path = build(&mut leader).await.path().to_owned();
+    let more: Vec<_> = (500..510).map(|index| proposal(1, index)).collect();
+    append(&mut leader.log, more.clone()).await;
+    apply(&mut leader, more).await;
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+
+    let sent = leader.machine.get_current_snapshot().await.unwrap().unwrap();
+    assert_eq!(sent.meta.last_log_id, Some(log_id(1, 509)), "it is of what is applied now");
+    SnapshotFile::open(sent.snapshot.path()).unwrap();
+    assert!(!path.exists());
+    assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), bytes, "the damaged one is kept");
+    let again = leader.machine.get_current_snapshot().await.unwrap().unwrap();
+    assert_eq!(again.meta, sent.meta);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_carries_the_whole_state_over_and_survives_a_restart() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut leader = filled(from.path(), 500).await;
