@@ -59,13 +59,17 @@ fn a_follower_that_hangs_costs_the_others_nothing_and_catches_up() {
     let changes_before = cluster.nodes[leader].metric(LEADER_CHANGES).unwrap();
     let memory_before = cluster.nodes[leader].metric(MEMORY).unwrap();
     let changes = Changes::start([&cluster.nodes[leader], &cluster.nodes[other]]);
+    pass(AWAY / 3);
+    let with_all = changes.finish().unwrap().acknowledged.len();
+    let changes = Changes::start([&cluster.nodes[leader], &cluster.nodes[other]]);
     cluster.nodes[away].pause().unwrap();
     pass(AWAY);
     let memory = cluster.nodes[leader].metric(MEMORY).unwrap() - memory_before;
     cluster.nodes[away].resume().unwrap();
     let made = changes.finish().unwrap();
     assert!(made.failed.is_empty(), "{:?}", made.failed);
-    assert!(made.acknowledged.len() > 200, "{}", made.acknowledged.len());
+    // Three times as long: a third of the rate with all of them is far less than what a busy machine takes.
+    assert!(made.acknowledged.len() > with_all, "{} of {with_all} before", made.acknowledged.len());
     assert!(made.longest_gap() < Duration::from_secs(2), "{:?}", made.longest_gap());
     assert!(memory < MOST_MEMORY, "the leader grew by {memory} bytes");
     applied_alike(cluster);

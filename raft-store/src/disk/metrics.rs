@@ -64,7 +64,7 @@ impl StoreMetrics {
                 .buckets(exponential_buckets(0.1, 2.0, 10)?),
             )?,
             snapshot_apply_in_progress: IntGauge::new(
-                "quorate_server_snapshot_apply_in_progress_total",
+                "quorate_server_snapshot_apply_in_progress",
                 "1 while a snapshot of the leader is installed.",
             )?,
             syncs: IntCounter::new("quorate_disk_wal_syncs_total", "Syncs of the write-ahead log.")?,
