@@ -221,6 +221,12 @@ pub enum Refusal {
         /// The number of both starts.
         counter: u64,
     },
+    /// Who asks shows a token that lets nobody in any more.
+    #[error("the administrator's token {0} has expired or was revoked, or is not known to this cluster")]
+    AskerTokenInvalid(TokenId),
+    /// Who asks shows a token that does not let it make changes.
+    #[error("the token {0} lets its bearer read, and not make changes")]
+    AskerMayNotChange(TokenId),
 }
 
 impl Refusal {
@@ -261,6 +267,8 @@ impl Refusal {
             Refusal::ReplacedRoleDiffers { .. } => "node_role_differs",
             Refusal::ReplacedComputerDiffers { .. } => "computer_id_differs",
             Refusal::NodeStartRepeated { .. } => "node_start_repeated",
+            Refusal::AskerTokenInvalid(_) => "token_invalid",
+            Refusal::AskerMayNotChange(_) => "token_reads_only",
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{ApiError, ErrorKind, NodeGate};
 use crate::{
     cluster::Cluster,
     host,
-    net::Announced,
+    net::{Announced, PeerInfo},
     pki::JoinToken,
     service::{Admission, Joiner, Signing},
 };
@@ -127,8 +127,12 @@ fn joiner(request: JoinRequest) -> Result<(JoinToken, Joiner), Status> {
 #[tonic::async_trait]
 impl ClusterService for ClusterApi {
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
+        let address = match request.extensions().get::<PeerInfo>() {
+            Some(PeerInfo::Tcp { address, .. }) => Some(address.to_string()),
+            _ => None,
+        };
         let (token, joiner) = joiner(request.into_inner())?;
-        let admitted = self.admission.admit(token, joiner).await?;
+        let admitted = self.admission.admit(token, joiner, address).await?;
         Ok(Response::new(JoinResponse {
             cluster_id: admitted.cluster_id.to_string(),
             epoch_number: admitted.epoch.number,

@@ -8,6 +8,7 @@ use quorate_license::{
 };
 use quorate_raft_store::{
     Command, Outcome, Refusal,
+    audit::{Actor, AskedBy, Face},
     command::{AdmitNode, ReplaceNode},
     seal::{ManagementKey, Purpose},
     state::{Addresses, HostReport, TokenPurpose, TokenState},
@@ -125,12 +126,17 @@ impl Admission {
         Admission { cluster, own, management_key }
     }
 
-    /// Admits a joiner, through the log, and gives it an id and a certificate. A repeat by the same
+    /// Admits a joiner, who asks from `address`, through the log, and gives it an id and a certificate. A repeat by the same
     /// joiner with the same token gets the same id.
     ///
     /// # Errors
     /// The refusal, by name.
-    pub async fn admit(&self, token: JoinToken, joiner: Joiner) -> Result<Admitted, ApiError> {
+    pub async fn admit(
+        &self,
+        token: JoinToken,
+        joiner: Joiner,
+        address: Option<String>,
+    ) -> Result<Admitted, ApiError> {
         let Some(management_key) = &self.management_key else {
             return Err(ApiError::new(
                 ErrorKind::Refused,
@@ -151,7 +157,7 @@ impl Admission {
                 )
             })?;
         // Nothing is written to the log for somebody who has no token.
-        let token_role = self.token_role(&token).await?;
+        let token_role = self.token_role(&token, joiner.key).await?;
         let role = joiner.role.unwrap_or(token_role);
         joiner.check()?;
         let authority = self.authority(management_key)?;
@@ -190,7 +196,9 @@ impl Admission {
             Some(replaced) => Command::ReplaceNode(ReplaceNode { replaced, joiner: admit }),
             None => Command::AdmitNode(admit),
         };
-        let node = match self.cluster.propose(command).await?.result? {
+        let asked_by =
+            AskedBy { actor: Actor::Joiner(token.id), node: self.own.node_id, face: Face::NodePort, address };
+        let node = match self.cluster.propose(command, &asked_by).await?.result? {
             Outcome::NodeAdmitted { node } => {
                 tracing::info!(%node, name = %joiner.name, %role, "a node was admitted");
                 node
@@ -274,16 +282,30 @@ impl Admission {
 
     /// The role that a token is for, if the joiner was given it. A token that was made a moment ago may
     /// not be here yet. Whether it still counts is said by the log's own check.
-    async fn token_role(&self, token: &JoinToken) -> Result<NodeRole, ApiError> {
+    async fn token_role(&self, token: &JoinToken, key: NodePublicKey) -> Result<NodeRole, ApiError> {
         let mut applied = self.cluster.views().subscribe();
         let known = || self.cluster.view().state.tokens().get(&token.id).is_some();
         let _ = tokio::time::timeout(TOKEN_DEADLINE, applied.wait_for(|_| known())).await;
         let view = self.cluster.view();
         let shown = secret_hash(&token.secret);
         let known = view.state.tokens().get(&token.id);
-        match known.filter(|known| bool::from(known.secret_hash.ct_eq(&shown))).map(|known| &known.purpose) {
+        let known = known.filter(|known| bool::from(known.secret_hash.ct_eq(&shown)));
+        // What is over stays over: whoever holds such a token writes nothing into the log.
+        match known.map(|known| &known.state) {
+            Some(TokenState::Revoked) => return Err(Refusal::TokenRevoked(token.id).into()),
+            Some(TokenState::Used { node, key: used }) if *used != key => {
+                return Err(Refusal::TokenUsed { token: token.id, node: *node }.into());
+            }
+            Some(TokenState::Open) if known.is_some_and(|known| view.state.time() >= known.expires_at) => {
+                return Err(Refusal::TokenExpired(token.id).into());
+            }
+            _ => {}
+        }
+        match known.map(|known| &known.purpose) {
             Some(TokenPurpose::Join { role, .. }) => Ok(*role),
-            Some(TokenPurpose::Admin { .. }) => Err(Refusal::TokenNotForJoin(token.id).into()),
+            Some(TokenPurpose::Admin { .. } | TokenPurpose::Viewer { .. }) => {
+                Err(Refusal::TokenNotForJoin(token.id).into())
+            }
             None => Err(Refusal::TokenUnknown.into()),
         }
     }

@@ -38,7 +38,7 @@ pub use tick::Tick;
 
 use crate::{
     refusal::Refusal,
-    state::{State, TokenId},
+    state::{State, TokenId, TokenPurpose},
 };
 
 /// The highest feature level that this build can read and write.
@@ -47,7 +47,8 @@ use crate::{
 /// |---|---|
 /// | 1 | what every release reads |
 /// | 2 | tombstones: `RemoveNode`, `ReplaceNode`; starts with ids: `ReportStart` |
-pub const FEATURE_LEVEL: u32 = 2;
+/// | 3 | the audit: proposals tell who asked; viewers' tokens |
+pub const FEATURE_LEVEL: u32 = 3;
 
 /// A change of the replicated state. Append-only: the order of the variants is the format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,6 +152,7 @@ impl Command {
     pub fn feature_level(&self) -> u32 {
         match self {
             Command::RemoveNode(_) | Command::ReplaceNode(_) | Command::ReportStart(_) => 2,
+            Command::CreateToken(CreateToken { purpose: TokenPurpose::Viewer { .. }, .. }) => 3,
             _ => 1,
         }
     }

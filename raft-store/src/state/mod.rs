@@ -4,6 +4,7 @@
 //! every node; a digest of them is compared.
 
 mod activation;
+mod audit;
 mod cluster;
 mod license;
 mod node;
@@ -17,6 +18,7 @@ mod tombstone;
 use quorate_license::{NodeId, NodeName, Nonce, TenantId, Timestamp};
 
 pub use activation::{Activation, ActivationState, Method};
+pub use audit::{AuditAnchor, AuditRecord};
 pub use cluster::{Clock, Cluster, Policy};
 pub use license::{InstalledBinding, InstalledLicense};
 pub use node::{Addresses, HostReport, Node};
@@ -44,6 +46,8 @@ pub struct State {
     pub(crate) request_order: Table<u64, RequestId>,
     pub(crate) tombstones: Table<NodeId, Tombstone>,
     pub(crate) starts: Table<NodeId, NodeStart>,
+    pub(crate) audit: Table<u64, AuditRecord>,
+    pub(crate) audit_anchor: Table<Only, AuditAnchor>,
 }
 
 impl Default for State {
@@ -61,6 +65,8 @@ impl Default for State {
             request_order: Table::new(9),
             tombstones: Table::new(10),
             starts: Table::new(11),
+            audit: Table::new(12),
+            audit_anchor: Table::new(13),
         }
     }
 }
@@ -136,13 +142,23 @@ impl State {
         &self.licenses
     }
 
+    /// What was asked for and what came of it, by number: the newest records.
+    pub fn audit(&self) -> &Table<u64, AuditRecord> {
+        &self.audit
+    }
+
+    /// What the first record of the audit that is still kept follows on.
+    pub fn audit_anchor(&self) -> AuditAnchor {
+        self.audit_anchor.get(&Only).copied().unwrap_or_default()
+    }
+
     /// The answer that a request got before, while it is remembered.
     pub fn answered(&self, request: RequestId) -> Option<&AnsweredRequest> {
         self.requests.get(&request)
     }
 
     /// All tables, in the order of their tags.
-    pub fn tables(&self) -> [&dyn AnyTable; 11] {
+    pub fn tables(&self) -> [&dyn AnyTable; 13] {
         [
             &self.cluster,
             &self.clock,
@@ -155,10 +171,12 @@ impl State {
             &self.request_order,
             &self.tombstones,
             &self.starts,
+            &self.audit,
+            &self.audit_anchor,
         ]
     }
 
-    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 11] {
+    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 13] {
         [
             &mut self.cluster,
             &mut self.clock,
@@ -171,6 +189,8 @@ impl State {
             &mut self.request_order,
             &mut self.tombstones,
             &mut self.starts,
+            &mut self.audit,
+            &mut self.audit_anchor,
         ]
     }
 

@@ -13,7 +13,9 @@ use quorate_license::{
     ActivationKind, AnswerRefusal, ComputerIdSource, IntegrityScope, LicenseKind, NodeRole, Quantity, Serial,
 };
 use quorate_raft_store::{
-    Command, Outcome, Refusal, State, codec,
+    Command, Outcome, Refusal, State,
+    audit::{Actor, Face},
+    codec,
     state::{ActivationState, Method, RemovalReason, TokenPurpose, TokenState},
 };
 use serde::Serialize;
@@ -161,6 +163,8 @@ fn number_and_code(refusal: &Refusal) -> (u8, &'static str) {
         Refusal::ReplacedRoleDiffers { .. } => (31, "node_role_differs"),
         Refusal::ReplacedComputerDiffers { .. } => (32, "computer_id_differs"),
         Refusal::NodeStartRepeated { .. } => (33, "node_start_repeated"),
+        Refusal::AskerTokenInvalid(_) => (34, "token_invalid"),
+        Refusal::AskerMayNotChange(_) => (35, "token_reads_only"),
     }
 }
 
@@ -170,7 +174,7 @@ fn refusals_keep_their_numbers_and_codes() {
     // One of the answers' refusals stands for all of them: they have one number here.
     let mut one_each = refusals.clone();
     one_each.dedup_by_key(|refusal| number_and_code(refusal).0);
-    numbered(34, &one_each, |refusal| number_and_code(refusal).0);
+    numbered(36, &one_each, |refusal| number_and_code(refusal).0);
     let codes: BTreeSet<&str> = refusals.iter().map(Refusal::code).collect();
     assert_eq!(codes.len(), refusals.len(), "every refusal has a code of its own");
     for refusal in &refusals {
@@ -212,9 +216,12 @@ fn states_of_rows_keep_their_numbers() {
         TokenState::Revoked => 2,
     });
     let join = TokenPurpose::Join { role: NodeRole::Management, name: None };
-    numbered(2, &[join, TokenPurpose::Admin { label: String::new() }], |purpose| match purpose {
+    let label = String::new();
+    let purposes = [join, TokenPurpose::Admin { label: label.clone() }, TokenPurpose::Viewer { label }];
+    numbered(3, &purposes, |purpose| match purpose {
         TokenPurpose::Join { .. } => 0,
         TokenPurpose::Admin { .. } => 1,
+        TokenPurpose::Viewer { .. } => 2,
     });
     let replaced = RemovalReason::Replaced { by: sample::node_id(5) };
     let removed = RemovalReason::Removed { requested_by: String::new() };
@@ -225,6 +232,23 @@ fn states_of_rows_keep_their_numbers() {
     numbered(2, &[Method::Online, Method::Offline], |method| match method {
         Method::Online => 0,
         Method::Offline => 1,
+    });
+}
+
+#[test]
+fn who_asks_keeps_its_numbers() {
+    numbered(5, &specimens::one_of_each_actor(), |actor| match actor {
+        Actor::Unstated => 0,
+        Actor::Node => 1,
+        Actor::Local { .. } => 2,
+        Actor::Token(_) => 3,
+        Actor::Joiner(_) => 4,
+    });
+    numbered(4, &Face::ALL, |face| match face {
+        Face::Itself => 0,
+        Face::AdminSocket => 1,
+        Face::NodePort => 2,
+        Face::ManagementPort => 3,
     });
 }
 
@@ -264,7 +288,7 @@ fn the_vocabulary_keeps_its_numbers() {
 #[test]
 fn tables_keep_their_tags_and_keys_their_order() {
     let tags: Vec<u8> = State::default().tables().iter().map(|table| table.tag()).collect();
-    assert_eq!(tags, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    assert_eq!(tags, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
     let rows = Replica::activated(2).rows();
     let keys: Vec<Vec<u8>> = rows.keys().filter(|key| !matches!(key[0], 8 | 9)).cloned().collect();
     let key = |tag: u8, key: &[u8]| [&[tag], key].concat();

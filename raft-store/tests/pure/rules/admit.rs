@@ -97,7 +97,7 @@ fn every_refusal_has_its_place() {
             excludes: &[],
             make: |case| match &mut case.token.purpose {
                 TokenPurpose::Join { role, .. } => *role = NodeRole::Spooler,
-                TokenPurpose::Admin { .. } => panic!("no join token"),
+                TokenPurpose::Admin { .. } | TokenPurpose::Viewer { .. } => panic!("no join token"),
             },
             refusal: |_| Refusal::TokenRoleMismatch {
                 allowed: NodeRole::Spooler,
@@ -109,7 +109,7 @@ fn every_refusal_has_its_place() {
             excludes: &[],
             make: |case| match &mut case.token.purpose {
                 TokenPurpose::Join { name, .. } => *name = Some(sample::name(9)),
-                TokenPurpose::Admin { .. } => panic!("no join token"),
+                TokenPurpose::Admin { .. } | TokenPurpose::Viewer { .. } => panic!("no join token"),
             },
             refusal: |case| Refusal::TokenNameMismatch {
                 allowed: sample::name(9),

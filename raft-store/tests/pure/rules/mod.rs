@@ -5,6 +5,7 @@
 
 mod activation;
 pub(crate) mod admit;
+mod audit;
 mod clock;
 mod init;
 mod install;
