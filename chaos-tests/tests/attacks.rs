@@ -90,7 +90,8 @@ fn a_viewer_reads_and_changes_nothing_and_a_revoked_administrator_is_out_on_ever
     // An export is verified without a cluster; a changed one names the record.
     let export = cluster.nodes[2].cli(["audit", "export"]).run().unwrap().success().unwrap().stdout;
     let file = stage.folder.path().join("audit.jsonl");
-    let verify = || cluster.nodes[0].cli(["audit", "verify", file.to_str().unwrap(), "-o", "json"]).run().unwrap();
+    let verify =
+        || cluster.nodes[0].cli(["audit", "verify", file.to_str().unwrap(), "-o", "json"]).run().unwrap();
     files::write(&file, &export).unwrap();
     verify().success().unwrap();
     files::write(&file, export.replacen("anna (", "otto (", 1)).unwrap();
