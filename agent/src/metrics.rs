@@ -78,6 +78,8 @@ pub struct Metrics {
     pub connections_refused: IntCounterVec,
     /// Requests of strangers that were turned away, label `reason`: `requests` or `refusals`.
     pub requests_turned_away: IntCounterVec,
+    /// Calls that were refused because of who asked, label `face`.
+    pub calls_denied: IntCounterVec,
 
     /// Index of the last entry whose licenses this node shows.
     pub license_applied_index: IntGauge,
@@ -223,6 +225,11 @@ impl Metrics {
                 "quorate_network_requests_turned_away_total",
                 "Requests without a node's certificate that were turned away: too many, or refused too often.",
                 &["reason"],
+            )?,
+            calls_denied: new.int_counter_vec(
+                "quorate_api_calls_denied_total",
+                "Calls that were refused because of who asked, or because there is no such method.",
+                &["face"],
             )?,
             license_applied_index: new.int_gauge(
                 "quorate_license_applied_index",
@@ -405,6 +412,7 @@ mod tests {
         metrics.peer_sent_bytes.with_label_values(&["ms2"]).inc();
         metrics.peer_received_bytes.with_label_values(&["ms2"]).inc();
         metrics.portal_request_duration.with_label_values(&["ok"]).observe(0.1);
+        metrics.calls_denied.with_label_values(&["node"]).inc();
         let end = Some(Timestamp::from_unix_ms(1_800_000_000_000));
         metrics.show_license(&TenantId::default_tenant(), &LicenseStatus::Active, Serial(3), end);
         metrics

@@ -2,22 +2,24 @@
 //!
 //! A face decodes into domain types, asks a service, and encodes the answer. It decides nothing.
 
+pub mod access;
 mod admin;
 mod admin_wire;
+mod audit;
 mod auth;
 mod certificates;
 mod cluster;
-mod door;
 mod error;
 pub mod http;
 mod joins;
 pub mod license;
 pub mod ops;
 mod relay;
+mod throttle;
 
 pub use admin::AdminApi;
 pub(crate) use auth::removed;
-pub use auth::{Asked, NodeCaller, NodeGate, OwnStart, addressed};
+pub use auth::{Access, Asked, Caller, NodeCaller, NodeGate, OwnStart, addressed, vetting};
 pub use cluster::{ClusterApi, read_join_request};
-pub use door::Door;
 pub use error::{ApiError, ErrorKind, StatusParts, status_parts};
+pub use throttle::Throttle;

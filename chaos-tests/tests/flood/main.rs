@@ -76,7 +76,7 @@ fn a_flood_on_every_port_delays_no_heartbeat_takes_no_memory_and_leaves_nothing_
 
     // Whoever watches the cluster still sees it, from an address of its own.
     let later = Silences::of(&stage.cluster.nodes).unwrap();
-    for listener in ["node-to-node", "management", "operations"] {
+    for listener in ["node", "management", "operations"] {
         wait::until("somebody to be turned away", PATIENCE, || {
             let count = turned_away(&stage.cluster.nodes[0], listener);
             Ok(Seen::when(count > 100, || format!("{count} at the listener {listener}")))

@@ -59,7 +59,7 @@ use crate::{
 /// |---|---|
 /// | 1 | what every release reads |
 /// | 2 | tombstones: `RemoveNode`, `ReplaceNode`; starts with ids: `ReportStart` |
-/// | 3 | other names: `RenameNode`; certificates: `ReportCertificate`; rotation of the CA: `RotateCa`, `AdvanceCa`; joins that wait: `RequestJoin`, `DecideJoin` |
+/// | 3 | other names: `RenameNode`; certificates: `ReportCertificate`; rotation of the CA: `RotateCa`, `AdvanceCa`; joins that wait: `RequestJoin`, `DecideJoin`; the audit: proposals tell who asked; viewers' tokens |
 pub const FEATURE_LEVEL: u32 = 3;
 
 /// A change of the replicated state. Append-only: the order of the variants is the format.
@@ -196,7 +196,10 @@ impl Command {
         match self {
             Command::RemoveNode(_) | Command::ReplaceNode(_) | Command::ReportStart(_) => 2,
             Command::RenameNode(_)
-            | Command::CreateToken(CreateToken { purpose: TokenPurpose::JoinWithApproval { .. }, .. })
+            | Command::CreateToken(CreateToken {
+                purpose: TokenPurpose::JoinWithApproval { .. } | TokenPurpose::Viewer { .. },
+                ..
+            })
             | Command::ReportCertificate(_)
             | Command::RotateCa(_)
             | Command::AdvanceCa(_)

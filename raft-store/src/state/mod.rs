@@ -4,6 +4,7 @@
 //! every node; a digest of them is compared.
 
 mod activation;
+mod audit;
 mod authority;
 mod cluster;
 mod license;
@@ -19,6 +20,7 @@ mod tombstone;
 use quorate_license::{NodeId, NodeName, Nonce, TenantId, Timestamp};
 
 pub use activation::{Activation, ActivationState, Method};
+pub use audit::{AuditAnchor, AuditRecord};
 pub use authority::{CaFingerprint, CaPhase, CaRotation, NextCa, NodeCertificate, PreviousCa};
 pub use cluster::{Clock, Cluster, Policy};
 pub use license::{InstalledBinding, InstalledLicense};
@@ -51,6 +53,8 @@ pub struct State {
     pub(crate) ca_rotation: Table<Only, CaRotation>,
     pub(crate) certificates: Table<NodeId, NodeCertificate>,
     pub(crate) pending_joins: Table<TokenId, PendingJoin>,
+    pub(crate) audit: Table<u64, AuditRecord>,
+    pub(crate) audit_anchor: Table<Only, AuditAnchor>,
 }
 
 impl Default for State {
@@ -71,6 +75,8 @@ impl Default for State {
             ca_rotation: Table::new(20),
             certificates: Table::new(21),
             pending_joins: Table::new(22),
+            audit: Table::new(23),
+            audit_anchor: Table::new(24),
         }
     }
 }
@@ -151,13 +157,23 @@ impl State {
         &self.licenses
     }
 
+    /// What was asked for and what came of it, by number: the newest records.
+    pub fn audit(&self) -> &Table<u64, AuditRecord> {
+        &self.audit
+    }
+
+    /// What the first record of the audit that is still kept follows on.
+    pub fn audit_anchor(&self) -> AuditAnchor {
+        self.audit_anchor.get(&Only).copied().unwrap_or_default()
+    }
+
     /// The answer that a request got before, while it is remembered.
     pub fn answered(&self, request: RequestId) -> Option<&AnsweredRequest> {
         self.requests.get(&request)
     }
 
     /// All tables, in the order of their tags.
-    pub fn tables(&self) -> [&dyn AnyTable; 14] {
+    pub fn tables(&self) -> [&dyn AnyTable; 16] {
         [
             &self.cluster,
             &self.clock,
@@ -173,10 +189,12 @@ impl State {
             &self.ca_rotation,
             &self.certificates,
             &self.pending_joins,
+            &self.audit,
+            &self.audit_anchor,
         ]
     }
 
-    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 14] {
+    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 16] {
         [
             &mut self.cluster,
             &mut self.clock,
@@ -192,6 +210,8 @@ impl State {
             &mut self.ca_rotation,
             &mut self.certificates,
             &mut self.pending_joins,
+            &mut self.audit,
+            &mut self.audit_anchor,
         ]
     }
 

@@ -8,6 +8,7 @@ use quorate_license::{
 };
 use quorate_raft_store::{
     Command, Outcome, Refusal,
+    audit::AskedBy,
     command::{BeginActivation, CloseActivation, InstallLicense, RecordRequest},
     seal::{ManagementKey, Purpose, Sealed},
     state::{Activation, ActivationState, Method, Node},
@@ -97,7 +98,8 @@ impl Activations {
         let portal = self.portal().await?;
         if let Some((activation, key, text)) = self.left_open(&request)? {
             tell(events, Event::Resumed(activation.nonce)).await;
-            return self.finish(&portal, &activation, &key, &text, Some(events)).await;
+            let asked_by = &request.caller.asked_by;
+            return self.finish(&portal, &activation, &key, &text, Some(events), asked_by).await;
         }
         let plan = self.guard(&request).await?;
         failpoint::pass("activation.before_intent");
@@ -109,15 +111,15 @@ impl Activations {
             Ok(prepared) => prepared,
             Err(error) => {
                 // Nothing has left the cluster: the intent is closed, with the reason.
-                self.close(nonce, &error).await;
+                self.close(nonce, &error, &request.caller.asked_by).await;
                 return Err(error);
             }
         };
-        self.record(nonce, &text).await?;
+        self.record(nonce, &text, &request.caller.asked_by).await?;
         failpoint::pass("activation.after_request_recorded");
         tell(events, Event::RequestRecorded).await;
         let activation = self.activation(nonce)?;
-        self.finish(&portal, &activation, &key, &text, Some(events)).await
+        self.finish(&portal, &activation, &key, &text, Some(events), &request.caller.asked_by).await
     }
 
     /// One activation at a time.
@@ -236,11 +238,11 @@ impl Activations {
             method: Method::Online,
             leader: self.cluster.node(),
             nodes: plan.ids(),
-            requested_by: request.requested_by.clone(),
+            requested_by: request.caller.name.clone(),
             key_last5: Some(request.activation_key.last5().to_string()),
             sealed_key: Some(sealed_key),
         });
-        match self.cluster.propose(command).await?.result? {
+        match self.cluster.propose(command, &request.caller.asked_by).await?.result? {
             Outcome::ActivationOpened { nonce } => Ok(nonce),
             other => Err(unexpected(&other)),
         }
@@ -319,13 +321,13 @@ impl Activations {
         })
     }
 
-    async fn record(&self, nonce: Nonce, text: &str) -> Result<(), ApiError> {
+    async fn record(&self, nonce: Nonce, text: &str, asked_by: &AskedBy) -> Result<(), ApiError> {
         let sealed_request = self
             .management_key()?
             .seal(Purpose::ActivationRequest, text.as_bytes())
             .map_err(|error| internal(&error.to_string()))?;
         let command = Command::RecordRequest(RecordRequest { nonce, sealed_request });
-        match self.cluster.propose(command).await?.result? {
+        match self.cluster.propose(command, asked_by).await?.result? {
             Outcome::RequestRecorded => Ok(()),
             other => Err(unexpected(&other)),
         }
@@ -339,6 +341,7 @@ impl Activations {
         key: &IntegrityKey,
         text: &str,
         events: Option<&mpsc::Sender<Event>>,
+        asked_by: &AskedBy,
     ) -> Result<(), ApiError> {
         let nonce = activation.nonce;
         let license_key = match portal.activate(key, text).await {
@@ -347,7 +350,7 @@ impl Activations {
                 let refused = matches!(error, PortalError::Refused { .. });
                 let error = ApiError::from(error);
                 if refused {
-                    self.close(nonce, &error).await;
+                    self.close(nonce, &error, asked_by).await;
                 }
                 return Err(error);
             }
@@ -366,7 +369,7 @@ impl Activations {
         }
         failpoint::pass("activation.before_install");
         let command = Command::InstallLicense(InstallLicense { nonce, answer });
-        let (support_id, serial) = match self.cluster.propose(command).await?.result? {
+        let (support_id, serial) = match self.cluster.propose(command, asked_by).await?.result? {
             Outcome::LicenseInstalled { support_id, serial } => (support_id, serial),
             other => return Err(unexpected(&other)),
         };
@@ -403,13 +406,13 @@ impl Activations {
     }
 
     /// Closes an activation that was refused. If that can't be committed now it stays open, visibly.
-    async fn close(&self, nonce: Nonce, error: &ApiError) {
+    async fn close(&self, nonce: Nonce, error: &ApiError, asked_by: &AskedBy) {
         let command = Command::CloseActivation(CloseActivation {
             nonce,
             code: error.code.clone(),
             message: error.message.clone(),
         });
-        if let Err(error) = self.cluster.propose(command).await {
+        if let Err(error) = self.cluster.propose(command, asked_by).await {
             tracing::warn!(%nonce, %error, "a refused activation could not be closed; it stays open");
         }
     }
@@ -470,7 +473,7 @@ impl Activations {
         let activation = self.activation(nonce)?;
         let ActivationState::Requested { sealed_request, .. } = &activation.state else { return Ok(()) };
         let (key, text) = self.unseal(sealed_request)?;
-        self.finish(&portal, &activation, &key, &text, None).await
+        self.finish(&portal, &activation, &key, &text, None, &self.cluster.itself()).await
     }
 }
 

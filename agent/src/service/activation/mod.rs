@@ -20,6 +20,8 @@ pub use plan::{Plan, PlannedNode};
 
 use quorate_license::NodeId;
 
+use crate::api::Caller;
+
 /// What an administrator asks for.
 #[derive(Debug)]
 pub struct ActivationRequest {
@@ -31,8 +33,8 @@ pub struct ActivationRequest {
     pub activation_key: ActivationKey,
     /// The nodes that the administrator confirmed, in the plan's order.
     pub confirmed: Vec<NodeId>,
-    /// Who asks, in words.
-    pub requested_by: String,
+    /// Who asks.
+    pub caller: Caller,
 }
 
 /// A step of an activation that has been taken.

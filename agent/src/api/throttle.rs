@@ -1,4 +1,4 @@
-//! The door that strangers' requests go through, on the ports that they reach over the network.
+//! What strangers may ask in a minute, on the ports that they reach over the network.
 //!
 //! ```text
 //! request -> has its address been refused too often? -> has it used up its minute? -> handler
@@ -38,23 +38,23 @@ const REFUSALS_PER_MINUTE: u32 = 120;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Counts strangers' requests, over all ports that it guards.
-pub struct Door {
+pub struct Throttle {
     requests: RateLimit,
     refusals: RateLimit,
     turned_away: IntCounterVec,
 }
 
-impl Door {
-    /// A door that counts in these metrics.
+impl Throttle {
+    /// Counts in these metrics.
     pub fn new(metrics: &Metrics) -> Arc<Self> {
-        Arc::new(Door {
+        Arc::new(Throttle {
             requests: RateLimit::new(REQUESTS_PER_MINUTE),
             refusals: RateLimit::new(REFUSALS_PER_MINUTE),
             turned_away: metrics.requests_turned_away.clone(),
         })
     }
 
-    /// Puts the door before these routes.
+    /// Counts the requests for these routes.
     pub fn guard(self: &Arc<Self>, router: Router) -> Router {
         router.layer(middleware::from_fn_with_state(self.clone(), pass))
     }
@@ -77,15 +77,15 @@ impl Door {
     }
 }
 
-async fn pass(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+async fn pass(State(throttle): State<Arc<Throttle>>, request: Request, next: Next) -> Response {
     let Some(address) = stranger(&request) else { return next.run(request).await };
-    if let Err(error) = door.admit(address, Instant::now()) {
+    if let Err(error) = throttle.admit(address, Instant::now()) {
         return refused(error, request.headers());
     }
     let response = next.run(request.map(|body| Body::new(TimeoutBody::new(BODY_TIMEOUT, body)))).await;
     if is_refusal(&response) {
         // The next one is turned away; this one has its answer.
-        let _ = door.refusals.count(address, Instant::now());
+        let _ = throttle.refusals.count(address, Instant::now());
     }
     response
 }
@@ -121,13 +121,13 @@ mod tests {
 
     use super::*;
 
-    fn door() -> (Arc<Door>, Router) {
-        let door = Door::new(&Metrics::new().unwrap());
+    fn throttle() -> (Arc<Throttle>, Router) {
+        let throttle = Throttle::new(&Metrics::new().unwrap());
         let routes = Router::new()
             .route("/open", get(|| async { "open" }))
             .route("/closed", get(|| async { StatusCode::UNAUTHORIZED }));
-        let guarded = door.guard(routes);
-        (door, guarded)
+        let guarded = throttle.guard(routes);
+        (throttle, guarded)
     }
 
     async fn ask(routes: &Router, path: &str, peer: PeerInfo, kind: &str) -> Response {
@@ -145,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_was_refused_too_often_waits_and_others_do_not() {
-        let (door, routes) = door();
+        let (throttle, routes) = throttle();
         for _ in 0..REFUSALS_PER_MINUTE {
             assert_eq!(ask(&routes, "/closed", at("10.0.0.1"), "").await.status(), StatusCode::UNAUTHORIZED);
         }
@@ -156,12 +156,12 @@ mod tests {
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert!(status.message().contains("10.0.0.1 was refused more than"), "{status:?}");
         assert_eq!(ask(&routes, "/open", at("10.0.0.2"), "").await.status(), StatusCode::OK);
-        assert_eq!(door.turned_away.with_label_values(&["refusals"]).get(), 2);
+        assert_eq!(throttle.turned_away.with_label_values(&["refusals"]).get(), 2);
     }
 
     #[tokio::test]
     async fn an_address_has_so_many_requests_a_minute_and_local_callers_have_any_number() {
-        let (_door, routes) = door();
+        let (_throttle, routes) = throttle();
         for _ in 0..REQUESTS_PER_MINUTE {
             assert_eq!(ask(&routes, "/open", at("10.0.0.1"), "").await.status(), StatusCode::OK);
             let local = PeerInfo::Local { uid: Some(0) };
