@@ -133,6 +133,14 @@ pub enum AppError {
         /// Its data directory.
         data_dir: PathBuf,
     },
+    /// The key of snapshots can't be used.
+    #[error("the snapshot key in {} (raft.snapshot_key_file) can't be used: {reason}", path.display())]
+    SnapshotKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Raft did not start, or has stopped.
     #[error(transparent)]
     Raft(#[from] RaftStopped),

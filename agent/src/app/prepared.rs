@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use quorate_raft_store::{
-    disk::{OpenError, Store, StoreOptions, read_state},
+    disk::{OpenError, SnapshotKey, Store, StoreOptions, read_state},
     state::StartId,
 };
+use zeroize::Zeroizing;
 
 use super::{AppError, ServeOptions};
 use crate::{
     api::{OwnStart, removed},
     config::Config,
-    data_dir::{DataDir, Lock, NodeFile},
+    data_dir::{DataDir, Lock, NodeFile, check_private_file},
     host::{self, HostComputer},
     metrics::Metrics,
     setup,
@@ -56,6 +57,7 @@ pub(super) fn prepare(
         folder: dir.store(),
         marker: own.store_marker(),
         metrics: metrics.store.clone(),
+        snapshot_key: snapshot_key(config)?,
     })
     .map_err(|error| match error {
         source @ OpenError::Damaged { .. } => {
@@ -84,4 +86,13 @@ pub(super) fn prepare(
     let host_report = host::host_report();
     let own = Arc::new(own);
     Ok(Prepared { dir, own, computer, host_report, start, store, _lock: lock })
+}
+
+/// The key of snapshots at rest, if one is configured. Nobody else may read its file.
+fn snapshot_key(config: &Config) -> Result<Option<SnapshotKey>, AppError> {
+    let Some(path) = &config.raft.snapshot_key_file else { return Ok(None) };
+    check_private_file(path)?;
+    let wrong = |reason: String| AppError::SnapshotKey { path: path.clone(), reason };
+    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?);
+    SnapshotKey::parse(&text).map(Some).map_err(|error| wrong(error.to_string()))
 }

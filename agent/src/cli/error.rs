@@ -392,6 +392,7 @@ fn app_code(error: &AppError) -> &'static str {
         AppError::Store(OpenError::NewerFormat { .. }) => "newer_format",
         AppError::Store(_) => "store_unusable",
         AppError::StoreDamaged { .. } => "store_damaged",
+        AppError::SnapshotKey { .. } => "snapshot_key",
         AppError::Listen { .. } => "address_unusable",
         _ => "serve_failed",
     }

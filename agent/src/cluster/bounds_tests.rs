@@ -21,6 +21,7 @@ async fn an_append_of_many_large_entries_is_never_larger_than_a_message() {
         folder: folder.path().to_owned(),
         marker: Marker { cluster_id: ClusterId([1; 16]), epoch, node: NodeId(1) },
         metrics: StoreMetrics::register(&prometheus::Registry::new()).unwrap(),
+        snapshot_key: None,
     })
     .unwrap();
     let entries: Vec<Entry> = (0..64)

@@ -16,7 +16,7 @@ use std::{
 use futures::{Stream, StreamExt, stream};
 use quorate_proto::node::v1::SnapshotChunk;
 use quorate_raft_store::{
-    disk::{IncomingSnapshots, SNAPSHOT_FORMAT, SnapshotFile},
+    disk::{IncomingSnapshots, SNAPSHOT_FORMATS, SnapshotFile},
     raft_types::{LogId, Vote},
     wire,
 };
@@ -249,9 +249,9 @@ async fn receive(
         next_chunk(&mut chunks).await?.ok_or_else(|| Status::invalid_argument("the snapshot is empty"))?;
     let offer = wire::decode_snapshot_offer(&first.offer).map_err(bad_message)?;
     check_sender(caller, wire_node(offer.vote))?;
-    if offer.format != SNAPSHOT_FORMAT {
+    if !SNAPSHOT_FORMATS.contains(&offer.format) {
         return Err(Status::failed_precondition(format!(
-            "the snapshot has format {}; this node reads format {SNAPSHOT_FORMAT}: update its agent",
+            "the snapshot has format {}; this node reads formats {SNAPSHOT_FORMATS:?}: update its agent",
             offer.format
         )));
     }
@@ -342,6 +342,7 @@ mod tests {
             folder: folder.to_owned(),
             marker: Marker { cluster_id: ClusterId([1; 16]), epoch, node: NodeId(1) },
             metrics: StoreMetrics::register(&prometheus::Registry::new()).unwrap(),
+            snapshot_key: None,
         })
         .unwrap()
     }
@@ -392,7 +393,7 @@ mod tests {
             let known = take(Some(applied), &as_offered, &|data| data.clear()).await.ok().unwrap();
             assert!(matches!(known, Received::Known), "{applied}: nothing of it is read");
         }
-        let other_format = |offer: &mut SnapshotOffer| offer.format += 1;
+        let other_format = |offer: &mut SnapshotOffer| offer.format = 9;
         let other_sum = |offer: &mut SnapshotOffer| offer.checksum[0] ^= 1;
         let larger = |offer: &mut SnapshotOffer| offer.bytes += 1;
         let smaller = |offer: &mut SnapshotOffer| offer.bytes -= 1;
@@ -403,7 +404,7 @@ mod tests {
         type Change<'c> = &'c dyn Fn(&mut SnapshotOffer);
         type Damage<'d> = &'d dyn Fn(&mut Vec<u8>);
         let refused: [(Change<'_>, Damage<'_>, Code, &str); 8] = [
-            (&other_format, &whole, Code::FailedPrecondition, "has format 2"),
+            (&other_format, &whole, Code::FailedPrecondition, "has format 9"),
             (&other_sum, &whole, Code::InvalidArgument, "not the announced one"),
             (&larger, &whole, Code::InvalidArgument, "incomplete"),
             (&smaller, &whole, Code::InvalidArgument, "larger than announced"),

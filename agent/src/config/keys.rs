@@ -68,7 +68,7 @@ const fn list(section: &'static str, name: &'static str) -> Key {
 }
 
 /// All keys, in the order of the example file.
-pub(super) const KEYS: [Key; 31] = [
+pub(super) const KEYS: [Key; 32] = [
     text("node", "name"),
     text("node", "data_dir"),
     text("listen", "raft"),
@@ -98,6 +98,7 @@ pub(super) const KEYS: [Key; 31] = [
     number("raft", "election_max_ms"),
     number("raft", "snapshot_after_entries"),
     number("raft", "snapshot_bytes_per_second"),
+    text("raft", "snapshot_key_file"),
     text("log", "format"),
     text("log", "filter"),
 ];

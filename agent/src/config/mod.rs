@@ -161,6 +161,8 @@ pub struct Raft {
     pub snapshot_after_entries: u64,
     /// How fast snapshots are sent to other nodes, to all of them together; 0: as fast as it goes.
     pub snapshot_bytes_per_second: u64,
+    /// The key that seals snapshots at rest; `None`: they are not sealed.
+    pub snapshot_key_file: Option<PathBuf>,
 }
 
 /// How the log is written to standard error.

@@ -111,6 +111,7 @@ pub(super) struct RawRaft {
     pub(super) election_max_ms: Option<u64>,
     pub(super) snapshot_after_entries: Option<u64>,
     pub(super) snapshot_bytes_per_second: Option<u64>,
+    pub(super) snapshot_key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -264,6 +265,7 @@ impl RawRaft {
                 64 << 20,
                 0..=1 << 40,
             )?,
+            snapshot_key_file: self.snapshot_key_file.map(|path| given.path(path)),
         };
         rules::snapshot_rate(given, &raft)?;
         rules::raft_times(given, &raft)?;

@@ -169,7 +169,7 @@ fn snapshot(bytes: &[u8]) {
     FOLDER.with_borrow(|folder| {
         let path = folder.path().join("arrived");
         std::fs::write(&path, bytes).unwrap();
-        if let Ok(snapshot) = SnapshotFile::open(&path) {
+        if let Ok(snapshot) = SnapshotFile::open(&path, None) {
             let mut state = State::default();
             let _ = snapshot.rows(|key, row| state.load(key, row).map_err(std::io::Error::other));
         }

@@ -24,6 +24,7 @@ mod open;
 mod quarantine;
 mod snapshot;
 mod snapshot_file;
+mod snapshot_key;
 mod state_machine;
 mod wal;
 
@@ -36,5 +37,6 @@ pub use open::{
     recompute_digest,
 };
 pub use snapshot::SnapshotBuilder;
-pub use snapshot_file::{FORMAT as SNAPSHOT_FORMAT, SnapshotError, SnapshotFile, SnapshotReceiver};
+pub use snapshot_file::{FORMATS as SNAPSHOT_FORMATS, SnapshotError, SnapshotFile, SnapshotReceiver};
+pub use snapshot_key::{SnapshotKey, SnapshotKeyError};
 pub use state_machine::StateMachine;

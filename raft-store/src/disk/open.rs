@@ -22,6 +22,7 @@ use super::{
     quarantine::Quarantine,
     snapshot::SnapshotFolder,
     snapshot_file::{SnapshotError, SnapshotReceiver},
+    snapshot_key::SnapshotKey,
     state_machine::{StateMachine, recover},
     wal,
 };
@@ -61,6 +62,8 @@ pub struct StoreOptions {
     pub marker: Marker,
     /// Where it counts.
     pub metrics: StoreMetrics,
+    /// Seals its snapshots at rest, if there is one. The same on all nodes.
+    pub snapshot_key: Option<SnapshotKey>,
 }
 
 /// An open store. openraft takes `log` and `machine`; everybody reads `views`.
@@ -128,8 +131,10 @@ impl Store {
         failpoint::pass("store.open.log");
         let recovered = recover(&db).map_err(damaged)?;
         failpoint::pass("store.open.state");
-        let snapshots =
-            Arc::new(SnapshotFolder::open(&options.folder.join("snapshots")).map_err(folder_error)?);
+        let snapshots = Arc::new(
+            SnapshotFolder::open(&options.folder.join("snapshots"), options.snapshot_key.clone())
+                .map_err(folder_error)?,
+        );
         let cache = Arc::new(Mutex::new(cache));
         let disk = Disk {
             db: db.clone(),
@@ -143,6 +148,7 @@ impl Store {
         let machine =
             StateMachine::new(recovered, db, threads, snapshots.clone(), quarantine, options.metrics.clone());
         let views = machine.views();
+        snapshots.replace_put_aside(&views.current()).map_err(folder_error)?;
         Ok(Store { log, machine, views, incoming: IncomingSnapshots { folder: snapshots }, failure })
     }
 }

@@ -14,8 +14,11 @@ use std::{
 
 use openraft::{RaftSnapshotBuilder, storage::Snapshot};
 
-use super::metrics::StoreMetrics;
-use super::snapshot_file::{SnapshotError, SnapshotFile, SnapshotReceiver};
+use super::{
+    metrics::StoreMetrics,
+    snapshot_file::{SnapshotError, SnapshotFile, SnapshotReceiver},
+    snapshot_key::SnapshotKey,
+};
 use crate::{failpoint, raft_types::TypeConfig, view::View};
 
 const SUFFIX: &str = "snapshot";
@@ -25,6 +28,9 @@ const DAMAGED: &str = "damaged";
 /// Where a node keeps its snapshot.
 pub(super) struct SnapshotFolder {
     path: PathBuf,
+    key: Option<SnapshotKey>,
+    /// Whether one was put aside at the start.
+    put_aside: bool,
     current: Mutex<Option<SnapshotFile>>,
     unfinished: AtomicU64,
 }
@@ -32,7 +38,7 @@ pub(super) struct SnapshotFolder {
 impl SnapshotFolder {
     /// Opens the folder: removes what is unfinished, checks the newest snapshot. One that is damaged
     /// is renamed and reported; the state does not depend on it.
-    pub(super) fn open(path: &Path) -> io::Result<SnapshotFolder> {
+    pub(super) fn open(path: &Path, key: Option<SnapshotKey>) -> io::Result<SnapshotFolder> {
         fs::create_dir_all(path)?;
         let mut finished = Vec::new();
         for entry in fs::read_dir(path)? {
@@ -44,25 +50,37 @@ impl SnapshotFolder {
             }
         }
         finished.sort();
-        let mut current = None;
+        let (mut current, mut put_aside) = (None, false);
         while let Some(file) = finished.pop() {
-            match SnapshotFile::open(&file) {
+            match SnapshotFile::open(&file, key.as_ref()) {
                 Ok(snapshot) => {
                     current = Some(snapshot);
                     break;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a damaged snapshot is put aside; a new one will be built");
+                    tracing::warn!(%error, "a snapshot that can't be read is put aside; another one is built");
                     fs::rename(&file, file.with_extension(DAMAGED))?;
+                    put_aside = true;
                 }
             }
         }
         finished.iter().try_for_each(fs::remove_file)?;
         Ok(SnapshotFolder {
             path: path.to_owned(),
+            key,
+            put_aside,
             current: Mutex::new(current),
             unfinished: AtomicU64::new(0),
         })
+    }
+
+    /// Builds a snapshot of `view` in the place of one that was put aside at the start: the log that it stands for is
+    /// gone. May block on the disk.
+    pub(super) fn replace_put_aside(&self, view: &View) -> io::Result<()> {
+        if self.put_aside && self.current().is_none() && view.applied.is_some() {
+            self.build(view)?;
+        }
+        Ok(())
     }
 
     /// The newest snapshot.
@@ -74,7 +92,9 @@ impl SnapshotFolder {
     /// any more. A damaged one is put aside, and one of `view` takes its place. May block on the disk.
     pub(super) fn checked(&self, view: &View) -> io::Result<Option<SnapshotFile>> {
         let Some(snapshot) = self.current() else { return Ok(None) };
-        let Err(error) = SnapshotFile::open(snapshot.path()) else { return Ok(Some(snapshot)) };
+        let Err(error) = SnapshotFile::open(snapshot.path(), self.key.as_ref()) else {
+            return Ok(Some(snapshot));
+        };
         let aside = snapshot.path().with_extension(DAMAGED);
         tracing::error!(
             %error,
@@ -93,7 +113,7 @@ impl SnapshotFolder {
 
     /// Begins to take in a snapshot. May block on the disk.
     pub(super) fn receive(&self) -> Result<SnapshotReceiver, SnapshotError> {
-        SnapshotReceiver::create(self.unfinished_path())
+        SnapshotReceiver::create(self.unfinished_path(), self.key.clone())
     }
 
     fn unfinished_path(&self) -> PathBuf {
@@ -104,7 +124,7 @@ impl SnapshotFolder {
     /// Builds a snapshot of `view`. May block on the disk.
     fn build(&self, view: &View) -> io::Result<SnapshotFile> {
         let path = self.unfinished_path();
-        let snapshot = SnapshotFile::write(view, &path).map_err(io::Error::other)?;
+        let snapshot = SnapshotFile::write(view, &path, self.key.as_ref()).map_err(io::Error::other)?;
         self.keep(snapshot)
     }
 
@@ -130,7 +150,7 @@ impl SnapshotFolder {
         fs::rename(snapshot.path(), &path)?;
         failpoint::pass("store.snapshot.renamed");
         fs::File::open(&self.path)?.sync_all()?;
-        let snapshot = SnapshotFile::open(&path).map_err(io::Error::other)?;
+        let snapshot = SnapshotFile::open(&path, self.key.as_ref()).map_err(io::Error::other)?;
         if let Some(before) = current.replace(snapshot.clone())
             && before.path() != path
         {

@@ -1,7 +1,8 @@
 //! A snapshot as a file: what is streamed to a follower, byte by byte as it is on disk.
 //!
 //! ```text
-//! magic (8) | format u32 | frame* | 0 u32 | SHA-256 of all before (32)
+//! magic (8) | 1 u32 | frame* | 0 u32 | SHA-256 of all before (32)
+//! magic (8) | 2 u32 | key id (8) | salt (16) | sealed frame* | 0 u32 | SHA-256 of all before (32)
 //! frame  := length u32 | record         all numbers little endian
 //! first frame: header (what it covers, digest); the others: runs of rows in key order
 //! ```
@@ -19,6 +20,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::snapshot_key::{FrameSeal, KeyId, Salt, SnapshotKey};
 use crate::{
     codec::{self, CodecError},
     digest::Digest,
@@ -29,8 +31,12 @@ use crate::{
 };
 
 const MAGIC: &[u8; 8] = b"QRSTSNAP";
-/// The format of snapshot files that this build writes and reads.
-pub const FORMAT: u32 = 1;
+/// The format of snapshot files that everybody can read.
+const PLAIN: u32 = 1;
+/// The format of those whose frames are sealed: see [`SnapshotKey`].
+const SEALED: u32 = 2;
+/// The formats of snapshot files that this build writes and reads.
+pub const FORMATS: [u32; 2] = [PLAIN, SEALED];
 /// A frame of rows is closed when it has this many bytes.
 const FRAME_BYTES: usize = 64 << 10;
 /// No frame is larger.
@@ -48,8 +54,16 @@ pub enum SnapshotError {
         source: io::Error,
     },
     /// The file is no snapshot, or of a newer format.
-    #[error("{} is not a snapshot of format {FORMAT}", .0.display())]
+    #[error("{} is not a snapshot of format {PLAIN} or {SEALED}", .0.display())]
     Format(PathBuf),
+    /// The file is sealed, and this node can't open it.
+    #[error("the snapshot {} is encrypted, and {reason}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why it can't be read here.
+        reason: &'static str,
+    },
     /// The file was cut off or changed.
     #[error("the snapshot {} is damaged: {reason}", path.display())]
     Damaged {
@@ -90,6 +104,7 @@ pub struct SnapshotFile {
     path: PathBuf,
     bytes: u64,
     meta: SnapshotMeta,
+    key: Option<SnapshotKey>,
     /// While nobody keeps the file under a name of its own.
     _unkept: Option<Arc<Unkept>>,
 }
@@ -133,17 +148,17 @@ impl SnapshotFile {
         Ok(chunk)
     }
 
-    /// Writes `view` to a new file at `path`, which is removed with the last handle unless it was given
-    /// another name by then. May block on the disk.
+    /// Writes `view` to a new file at `path`, sealed if there is a `key`. The file is removed with the last handle
+    /// unless it was given another name by then. May block on the disk.
     ///
     /// # Errors
     /// If the file can't be written.
-    pub fn write(view: &View, path: &Path) -> Result<SnapshotFile, SnapshotError> {
+    pub fn write(view: &View, path: &Path, key: Option<&SnapshotKey>) -> Result<SnapshotFile, SnapshotError> {
         let unkept = Arc::new(Unkept(path.to_owned()));
         failpoint::pass("store.snapshot.begun");
         let io_error = |source| SnapshotError::Io { path: path.to_owned(), source };
         let record = |source| SnapshotError::Record { path: path.to_owned(), source };
-        let mut out = FrameWriter::create(path).map_err(io_error)?;
+        let mut out = FrameWriter::create(path, key).map_err(io_error)?;
 
         let meta = SnapshotMeta { last_log_id: view.applied, last_membership: (*view.membership).clone() };
         let mut rows = 0;
@@ -175,18 +190,18 @@ impl SnapshotFile {
         out.rows(&mut run, path)?;
         out.finish().map_err(io_error)?;
         failpoint::pass("store.snapshot.written");
-        Ok(SnapshotFile { _unkept: Some(unkept), ..Self::open(path)? })
+        Ok(SnapshotFile { _unkept: Some(unkept), ..Self::open(path, key)? })
     }
 
-    /// Opens and checks a file. May block on the disk.
+    /// Opens and checks a file, a sealed one by `key`. May block on the disk.
     ///
     /// # Errors
     /// Every [`SnapshotError`] but `Row`.
-    pub fn open(path: &Path) -> Result<SnapshotFile, SnapshotError> {
+    pub fn open(path: &Path, key: Option<&SnapshotKey>) -> Result<SnapshotFile, SnapshotError> {
         let io_error = |source| SnapshotError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(io_error)?;
         let bytes = file.metadata().map_err(io_error)?.len();
-        let mut reader = FrameReader::new(&file, path)?;
+        let mut reader = FrameReader::new(&file, path, key)?;
         let header = reader.header()?;
         let (mut digest, mut rows) = (Digest::default(), 0);
         while let Some(run) = reader.rows()? {
@@ -200,7 +215,8 @@ impl SnapshotFile {
             return Err(reader.damaged("its rows are not the ones that its header names"));
         }
         let meta = header.meta.into();
-        Ok(SnapshotFile { meta, file: Arc::new(file), path: path.to_owned(), bytes, _unkept: None })
+        let key = key.cloned();
+        Ok(SnapshotFile { meta, file: Arc::new(file), path: path.to_owned(), bytes, key, _unkept: None })
     }
 
     /// Calls `each` for every row, in key order. May block on the disk.
@@ -208,7 +224,7 @@ impl SnapshotFile {
     /// # Errors
     /// As [`SnapshotFile::open`], or [`SnapshotError::Row`] with what `each` returned.
     pub fn rows(&self, mut each: impl FnMut(&[u8], &[u8]) -> io::Result<()>) -> Result<(), SnapshotError> {
-        let mut reader = FrameReader::new(&self.file, &self.path)?;
+        let mut reader = FrameReader::new(&self.file, &self.path, self.key.as_ref())?;
         reader.header()?;
         while let Some(run) = reader.rows()? {
             for (key, row) in run {
@@ -224,13 +240,25 @@ impl SnapshotFile {
 struct FrameWriter {
     out: BufWriter<File>,
     hash: Sha256,
+    seal: Option<FrameSeal>,
 }
 
 impl FrameWriter {
-    fn create(path: &Path) -> io::Result<Self> {
-        let mut writer = FrameWriter { out: BufWriter::new(File::create(path)?), hash: Sha256::new() };
+    fn create(path: &Path, key: Option<&SnapshotKey>) -> io::Result<Self> {
+        let out = BufWriter::new(File::create(path)?);
+        let mut writer = FrameWriter { out, hash: Sha256::new(), seal: None };
         writer.bytes(MAGIC)?;
-        writer.bytes(&FORMAT.to_le_bytes())?;
+        match key {
+            None => writer.bytes(&PLAIN.to_le_bytes())?,
+            Some(key) => {
+                let mut salt = Salt::default();
+                getrandom::fill(&mut salt).map_err(io::Error::other)?;
+                writer.bytes(&SEALED.to_le_bytes())?;
+                writer.bytes(&key.id())?;
+                writer.bytes(&salt)?;
+                writer.seal = Some(key.frames(salt));
+            }
+        }
         Ok(writer)
     }
 
@@ -240,6 +268,9 @@ impl FrameWriter {
     }
 
     fn frame(&mut self, record: &[u8]) -> io::Result<()> {
+        let sealed = self.seal.as_mut().map(|seal| seal.seal(record).ok_or(io::ErrorKind::FileTooLarge));
+        let sealed = sealed.transpose()?;
+        let record = sealed.as_deref().unwrap_or(record);
         let length = u32::try_from(record.len()).map_err(io::Error::other)?;
         self.bytes(&length.to_le_bytes())?;
         self.bytes(record)
@@ -268,6 +299,7 @@ struct FrameReader<'a> {
     input: BufReader<PositionedReader<'a>>,
     hash: Sha256,
     path: &'a Path,
+    seal: Option<FrameSeal>,
 }
 
 /// Reads a shared file from its own position.
@@ -285,16 +317,33 @@ impl Read for PositionedReader<'_> {
 }
 
 impl<'a> FrameReader<'a> {
-    fn new(file: &'a File, path: &'a Path) -> Result<Self, SnapshotError> {
+    fn new(file: &'a File, path: &'a Path, key: Option<&SnapshotKey>) -> Result<Self, SnapshotError> {
         let input = BufReader::new(PositionedReader { file, offset: 0 });
-        let mut reader = FrameReader { input, hash: Sha256::new(), path };
+        let mut reader = FrameReader { input, hash: Sha256::new(), path, seal: None };
         let (mut magic, mut format) = ([0; 8], [0; 4]);
         reader.fill(&mut magic)?;
         reader.fill(&mut format)?;
-        if &magic != MAGIC || u32::from_le_bytes(format) != FORMAT {
-            return Err(SnapshotError::Format(path.to_owned()));
+        match u32::from_le_bytes(format) {
+            PLAIN if &magic == MAGIC => {}
+            SEALED if &magic == MAGIC => reader.seal = Some(reader.opener(key)?),
+            _ => return Err(SnapshotError::Format(path.to_owned())),
         }
         Ok(reader)
+    }
+
+    /// Reads the head of a sealed file.
+    fn opener(&mut self, key: Option<&SnapshotKey>) -> Result<FrameSeal, SnapshotError> {
+        let (mut id, mut salt) = (KeyId::default(), Salt::default());
+        self.fill(&mut id)?;
+        self.fill(&mut salt)?;
+        let refused = |reason| SnapshotError::Key { path: self.path.to_owned(), reason };
+        match key {
+            None => Err(refused("this node has no key for it: set raft.snapshot_key_file")),
+            Some(key) if key.id() != id => Err(refused(
+                "this node's key is another one: raft.snapshot_key_file must be alike on all nodes",
+            )),
+            Some(key) => Ok(key.frames(salt)),
+        }
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<(), SnapshotError> {
@@ -315,7 +364,13 @@ impl<'a> FrameReader<'a> {
             length => {
                 let mut frame = vec![0; length as usize];
                 self.fill(&mut frame)?;
-                Ok(Some(frame))
+                match &mut self.seal {
+                    None => Ok(Some(frame)),
+                    Some(seal) => match seal.open(&frame) {
+                        Some(record) => Ok(Some(record)),
+                        None => Err(self.damaged("a frame is not the one that was sealed")),
+                    },
+                }
             }
         }
     }
@@ -358,13 +413,14 @@ impl<'a> FrameReader<'a> {
 pub struct SnapshotReceiver {
     unkept: Unkept,
     file: File,
+    key: Option<SnapshotKey>,
 }
 
 impl SnapshotReceiver {
     /// Begins a file at `path`. May block on the disk.
-    pub(super) fn create(path: PathBuf) -> Result<Self, SnapshotError> {
+    pub(super) fn create(path: PathBuf, key: Option<SnapshotKey>) -> Result<Self, SnapshotError> {
         match File::create(&path) {
-            Ok(file) => Ok(SnapshotReceiver { unkept: Unkept(path), file }),
+            Ok(file) => Ok(SnapshotReceiver { unkept: Unkept(path), file, key }),
             Err(source) => Err(SnapshotError::Io { path, source }),
         }
     }
@@ -382,9 +438,9 @@ impl SnapshotReceiver {
     /// # Errors
     /// As [`SnapshotFile::open`].
     pub fn finish(self) -> Result<SnapshotFile, SnapshotError> {
-        let SnapshotReceiver { unkept, file } = self;
+        let SnapshotReceiver { unkept, file, key } = self;
         file.sync_all().map_err(|source| SnapshotError::Io { path: unkept.0.clone(), source })?;
-        let snapshot = SnapshotFile::open(&unkept.0)?;
+        let snapshot = SnapshotFile::open(&unkept.0, key.as_ref())?;
         Ok(SnapshotFile { _unkept: Some(Arc::new(unkept)), ..snapshot })
     }
 }

@@ -338,7 +338,7 @@ impl Node {
         }
         let applied = Some(log_id(term, to));
         let view = View { state: applier.state().clone(), applied, membership, digest: applier.digest() };
-        SnapshotFile::write(&view, &self.task.folder.join("sent")).map_err(std::io::Error::other)
+        SnapshotFile::write(&view, &self.task.folder.join("sent"), None).map_err(std::io::Error::other)
     }
 
     /// After a failed call: every further one must fail with the first reason, and none may reach the

@@ -11,5 +11,5 @@ pub(crate) fn open(folder: &Path) -> Result<Store, OpenError> {
     let epoch = Epoch { number: 1, id: EpochId([2; 16]) };
     let marker = Marker { cluster_id: ClusterId([1; 16]), epoch, node: NodeId(1) };
     let metrics = StoreMetrics::register(&Registry::new()).unwrap();
-    Store::open(&StoreOptions { folder: folder.to_owned(), marker, metrics })
+    Store::open(&StoreOptions { folder: folder.to_owned(), marker, metrics, snapshot_key: None })
 }

@@ -28,7 +28,7 @@ fn marker(node: u64) -> Marker {
 
 fn options(folder: &Path) -> StoreOptions {
     let metrics = StoreMetrics::register(&Registry::new()).unwrap();
-    StoreOptions { folder: folder.to_owned(), marker: marker(1), metrics }
+    StoreOptions { folder: folder.to_owned(), marker: marker(1), metrics, snapshot_key: None }
 }
 
 fn open(folder: &Path) -> Result<Store, OpenError> {

@@ -4,11 +4,11 @@ use std::{fs, path::Path};
 
 use openraft::{RaftSnapshotBuilder, storage::RaftStateMachine};
 use quorate_raft_store::{
-    disk::{SnapshotError, SnapshotFile, Store},
+    disk::{SnapshotError, SnapshotFile, SnapshotKey, Store, StoreOptions},
     raft_types::log_id,
 };
 
-use super::{append, apply, open, proposal};
+use super::{append, apply, open, options, proposal};
 
 async fn filled(folder: &Path, entries: u64) -> Store {
     let mut store = open(folder).unwrap();
@@ -52,11 +52,48 @@ async fn a_snapshot_that_rots_on_the_disk_is_put_aside_and_another_one_is_sent()
 
     let sent = leader.machine.get_current_snapshot().await.unwrap().unwrap();
     assert_eq!(sent.meta.last_log_id, Some(log_id(1, 509)), "it is of what is applied now");
-    SnapshotFile::open(sent.snapshot.path()).unwrap();
+    SnapshotFile::open(sent.snapshot.path(), None).unwrap();
     assert!(!path.exists());
     assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), bytes, "the damaged one is kept");
     let again = leader.machine.get_current_snapshot().await.unwrap().unwrap();
     assert_eq!(again.meta, sent.meta);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_key_nothing_of_the_state_can_be_read_from_a_snapshot_and_only_who_has_the_key_takes_it() {
+    let key = |digits: &str| Some(SnapshotKey::parse(&digits.repeat(32)).unwrap());
+    let opened = |folder: &Path, key: Option<SnapshotKey>| {
+        Store::open(&StoreOptions { snapshot_key: key, ..options(folder) }).unwrap()
+    };
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let plain = build(&mut filled(from.path(), 500).await).await;
+    let plain = fs::read(plain.path()).unwrap();
+    let (path, digest) = {
+        let mut leader = opened(from.path(), key("17"));
+        let sealed = build(&mut leader).await;
+        let bytes = fs::read(sealed.path()).unwrap();
+        let shared = plain.windows(24).filter(|window| bytes.windows(24).any(|other| other == *window));
+        assert_eq!(shared.take(1).count(), 0, "a piece of the state is in it");
+
+        // A follower with the key installs it; one without, or with another one, says why not.
+        let mut follower = opened(to.path(), key("17"));
+        let received = send(&sealed, &follower).unwrap();
+        let meta = received.meta().clone();
+        follower.machine.install_snapshot(&meta, received).await.unwrap();
+        assert_eq!(follower.views.current().digest, leader.views.current().digest);
+        for (other, said) in [(None, "has no key for it"), (key("18"), "key is another one")] {
+            let folder = tempfile::tempdir().unwrap();
+            let refused = send(&sealed, &opened(folder.path(), other)).unwrap_err().to_string();
+            assert!(refused.contains(said), "{refused}");
+        }
+        (sealed.path().to_owned(), leader.views.current().digest)
+    };
+    // The key is lost: the state is there, and a snapshot that can be read takes the place of the other.
+    let mut leader = opened(from.path(), None);
+    assert_eq!(leader.views.current().digest, digest);
+    let built = leader.machine.get_current_snapshot().await.unwrap().unwrap().snapshot;
+    SnapshotFile::open(built.path(), None).unwrap();
+    assert!(path.with_extension("damaged").exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,12 +127,12 @@ async fn a_cut_or_changed_snapshot_is_refused() {
         let mut changed = whole.clone();
         changed[position] ^= 0x40;
         fs::write(&copy, &changed).unwrap();
-        assert!(SnapshotFile::open(&copy).is_err(), "byte {position} changed");
+        assert!(SnapshotFile::open(&copy, None).is_err(), "byte {position} changed");
         fs::write(&copy, &whole[..position]).unwrap();
-        assert!(SnapshotFile::open(&copy).is_err(), "cut at {position}");
+        assert!(SnapshotFile::open(&copy, None).is_err(), "cut at {position}");
     }
     fs::write(&copy, [&whole[..], b"x"].concat()).unwrap();
-    assert!(matches!(SnapshotFile::open(&copy), Err(SnapshotError::Damaged { .. })));
+    assert!(matches!(SnapshotFile::open(&copy, None), Err(SnapshotError::Damaged { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

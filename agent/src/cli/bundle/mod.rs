@@ -264,7 +264,7 @@ fn versions() -> Value {
     json!({
         "agent": crate::VERSION,
         "feature_level": FEATURE_LEVEL,
-        "snapshot_format": quorate_raft_store::disk::SNAPSHOT_FORMAT,
+        "snapshot_formats": quorate_raft_store::disk::SNAPSHOT_FORMATS,
         "debug_assertions": cfg!(debug_assertions),
         "architecture": std::env::consts::ARCH,
     })
