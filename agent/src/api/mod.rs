@@ -7,6 +7,7 @@ mod admin;
 mod admin_wire;
 mod audit;
 mod auth;
+mod bearer;
 mod certificates;
 mod cluster;
 mod error;
