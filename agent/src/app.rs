@@ -326,7 +326,7 @@ impl Node {
             certificates.clone(),
             dir.path().to_owned(),
         );
-        let access = Gate { own: own.clone(), nodes: gate.clone(), metrics: metrics.clone() };
+        let access = Gate::new(own.clone(), gate.clone(), metrics.clone());
         let node_routes = Routes::new(RaftReceiver::service(cluster.clone(), gate))
             .add_service(cluster_api)
             .add_service(admin.clone().service());

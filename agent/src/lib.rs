@@ -24,6 +24,7 @@ pub mod license_files;
 pub mod metrics;
 pub mod metrics_watch;
 pub mod net;
+pub mod now_and_then;
 pub mod pki;
 pub mod service;
 pub mod setup;

@@ -34,10 +34,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     limits::{self, Client, Limits, Windows},
     link::Counted,
-    now_and_then::NowAndThen,
     peers::Peers,
 };
-use crate::{metrics::Metrics, pki::PeerIdentity};
+use crate::{metrics::Metrics, now_and_then::NowAndThen, pki::PeerIdentity};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -113,8 +112,8 @@ impl Listener {
             stop: stop.clone(),
             runtime: None,
             told: None,
-            turned_away: NowAndThen::default(),
-            failed: NowAndThen::default(),
+            turned_away: NowAndThen::new(1),
+            failed: NowAndThen::new(3),
         }
     }
 

@@ -6,7 +6,6 @@ mod channel;
 mod limits;
 mod link;
 mod listener;
-mod now_and_then;
 mod peers;
 
 pub use addresses::{AddressBook, Announced};

@@ -23,17 +23,23 @@ use crate::{
     data_dir::NodeFile,
     metrics::Metrics,
     net::PeerInfo,
+    now_and_then::NowAndThen,
 };
+
+/// Refused calls that are logged in ten seconds.
+const TOLD: u64 = 20;
 
 /// Lets callers in, by the table.
 #[derive(Clone)]
 pub struct Gate {
     /// Whose node it is.
-    pub own: Arc<NodeFile>,
+    own: Arc<NodeFile>,
     /// Who is a node of the cluster.
-    pub nodes: NodeGate,
+    nodes: NodeGate,
     /// Where refused calls are counted.
-    pub metrics: Arc<Metrics>,
+    metrics: Arc<Metrics>,
+    /// Keeps a flood of refused calls out of the log.
+    told: Arc<NowAndThen>,
 }
 
 /// Puts the gate of a face in front of its routes.
@@ -103,6 +109,11 @@ fn unknown(door: Door) -> Refused {
 }
 
 impl Gate {
+    /// The gate of this node.
+    pub fn new(own: Arc<NodeFile>, nodes: NodeGate, metrics: Arc<Metrics>) -> Self {
+        Gate { own, nodes, metrics, told: Arc::new(NowAndThen::new(TOLD)) }
+    }
+
     fn look(
         &self,
         door: Door,
@@ -153,7 +164,9 @@ impl Gate {
         };
         self.metrics.calls_denied.with_label_values(&[door.as_str()]).inc();
         let method: String = path.chars().take(96).collect();
-        tracing::info!(face = door.as_str(), method, code, message, "a call was refused");
+        if let Some(others) = self.told.now() {
+            tracing::info!(face = door.as_str(), method, code, message, others, "a call was refused");
+        }
         match refused {
             Refused::Error(error) if !door.speaks_grpc() => HttpError(error).into_response(),
             Refused::Error(error) => Status::from(error).into_http::<axum::body::Body>().into_response(),
