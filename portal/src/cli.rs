@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use quorate_license::{Entitlement, FeatureName, OrderId, Quantity, SupportId, Timestamp};
+use quorate_license::{ClusterId, Entitlement, FeatureName, OrderId, SupportId, Timestamp};
 
-use crate::{names::Name, store::orders::OrderKind};
+use crate::{
+    names::{self, Name},
+    store::orders::OrderKind,
+};
 
 /// The vendor's License Portal: orders, activations, signing.
 #[derive(Debug, Parser)]
@@ -79,6 +82,11 @@ pub enum Admin {
 pub enum Key {
     /// Show root and issuing key.
     List,
+    /// Revoke an issuing key: what it signed is signed anew at the next contact.
+    RevokeIssuing {
+        /// Its id, as `admin key list` shows it.
+        key_id: String,
+    },
     /// Make a new issuing key under the root key. A portal that is serving uses it after a restart.
     RotateIssuing,
     /// Print the root public key, which agents and products trust.
@@ -120,6 +128,7 @@ pub enum Customer {
 #[derive(Debug, Subcommand)]
 pub enum Order {
     /// Add an order, and print its activation key: the only time that it is shown.
+    #[command(visible_alias = "create")]
     Add(AddOrder),
     /// Show all orders.
     List,
@@ -128,7 +137,29 @@ pub enum Order {
         /// Its number.
         order: OrderId,
     },
-    /// Take an order back: its activation key no longer works, and the next license is without it.
+    /// Give an order further days: at its first use, or from its ends on if it is used. An installation gets
+    /// them with its next activation.
+    Extend {
+        /// Its number.
+        order: OrderId,
+        /// Further days of its term.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        days: Option<u32>,
+        /// Further days of support.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        support_days: Option<u32>,
+    },
+    /// Stop an order for a time: its activation key does not work, and the next license is without it.
+    Block {
+        /// Its number.
+        order: OrderId,
+    },
+    /// Let a blocked order count again.
+    Unblock {
+        /// Its number.
+        order: OrderId,
+    },
+    /// Take an order back for good: its activation key no longer works, and the next license is without it.
     Revoke {
         /// Its number.
         order: OrderId,
@@ -147,8 +178,9 @@ pub struct AddOrder {
     /// subscription or perpetual.
     #[arg(long)]
     pub kind: OrderKind,
-    /// What is licensed, for example devices=50 or scan=unlimited; may be repeated.
-    #[arg(long = "feature", value_name = "NAME=QUANTITY", required = true, value_parser = entitlement)]
+    /// What is licensed, for example devices=50 or scan=unlimited; may be repeated. Left out for a renewal and
+    /// for support alone.
+    #[arg(long = "feature", value_name = "NAME=QUANTITY", value_parser = names::entitlement)]
     pub features: Vec<Entitlement>,
     /// For a subscription: for how many days from the activation on.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500))]
@@ -159,6 +191,15 @@ pub struct AddOrder {
     /// The last moment for its activation, for example 2027-12-31T23:59:59Z.
     #[arg(long, value_name = "TIME")]
     pub activate_by: Option<Timestamp>,
+    /// The only installation that it may be used on.
+    #[arg(long, value_name = "SUPPORT_ID")]
+    pub support_id: Option<SupportId>,
+    /// A subscription whose term and support this order's days are added to; may be repeated.
+    #[arg(long, value_name = "ORDER")]
+    pub renews: Vec<OrderId>,
+    /// How many transfers in a year the order allows.
+    #[arg(long, value_name = "N")]
+    pub transfers: Option<u32>,
 }
 
 /// `admin installation`.
@@ -166,10 +207,28 @@ pub struct AddOrder {
 pub enum Installation {
     /// Show all installations.
     List,
-    /// Show one installation with its nodes and orders.
+    /// Show one installation: nodes, orders, history, restores, the last telemetry.
     Show {
         /// Its Support ID.
         support_id: SupportId,
+    },
+    /// Give an installation no answers for a time. What it has installed stays valid.
+    Block {
+        /// Its Support ID.
+        support_id: SupportId,
+    },
+    /// Answer a blocked installation again.
+    Unblock {
+        /// Its Support ID.
+        support_id: SupportId,
+    },
+    /// Let a cluster that asked for it become the installation after a restore from nothing.
+    ApproveRestore {
+        /// Its Support ID.
+        support_id: SupportId,
+        /// The cluster, if several asked.
+        #[arg(long, value_name = "CLUSTER_ID")]
+        cluster: Option<ClusterId>,
     },
 }
 
@@ -184,18 +243,6 @@ pub enum Activation {
     },
 }
 
-fn entitlement(text: &str) -> Result<Entitlement, String> {
-    let (feature, quantity) =
-        text.split_once('=').ok_or("write it as NAME=QUANTITY, for example devices=50 or scan=unlimited")?;
-    let feature = feature.parse::<FeatureName>().map_err(|error| error.to_string())?;
-    let quantity = match quantity.parse::<u64>() {
-        _ if quantity == "unlimited" => Quantity::Unlimited,
-        Ok(count) if i64::try_from(count).is_ok() => Quantity::Limited(count),
-        _ => return Err(format!("'{quantity}' is not a quantity: it is a whole number or 'unlimited'")),
-    };
-    Ok(Entitlement { feature, quantity })
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -205,16 +252,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn quantities_are_numbers_or_unlimited() {
-        assert_eq!(entitlement("devices=50").unwrap().quantity, Quantity::Limited(50));
-        assert_eq!(entitlement("scan=unlimited").unwrap().quantity, Quantity::Unlimited);
-        for wrong in
-            ["devices", "devices=", "devices=-1", "Devices=1", "devices=1.5", "devices=99999999999999999999"]
-        {
-            assert!(entitlement(wrong).is_err(), "{wrong}");
-        }
     }
 }

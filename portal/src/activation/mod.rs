@@ -4,7 +4,7 @@
 //! body -> request.rs: read, name, digests          no database, no clock
 //!      -> the same bytes answered before?           the stored answer, again
 //!      -> verify.rs: signatures, duplicates         no database, no clock
-//!      -> rules.rs, in one serializable transaction: order, installation, fence
+//!      -> rules/, in one serializable transaction: order, installation, fence; one file for each kind
 //!      -> issue.rs: binding and license, signed; rows; commit
 //! ```
 //!
@@ -17,8 +17,10 @@ mod refusal;
 mod request;
 mod rules;
 mod service;
+mod terms;
 mod verify;
 
 pub use refusal::Refusal;
 pub use request::RequestBody;
 pub use service::{ActivationError, ActivationService, Answer};
+pub(crate) use terms::added;

@@ -2,18 +2,24 @@
 
 use std::sync::Arc;
 
-use quorate_license::{ActivationKind, Fence, RootPublicKey, Serial, SupportId, Timestamp};
+use quorate_license::{
+    ActivationKey, ActivationKind, ClusterId, Fence, RootPublicKey, Serial, SupportId, Timestamp,
+    VerifiedAnswer,
+};
 use serde::Serialize;
+use serde_json::Value;
+use tracing::warn;
 
 use super::{Refusal, issue, request::Request, request::RequestBody, rules, verify::verify};
 use crate::{
     clock,
     config::Policy,
-    failpoints,
+    entropy, failpoints,
     keys::{Signer, SigningError},
     store::{
-        Retryable, Store, StoreError,
+        Conn, Retryable, Store, StoreError,
         activations::{self, Activation},
+        installations, issuing_keys, orders, restores, telemetry,
     },
 };
 
@@ -50,6 +56,12 @@ pub enum ActivationError {
         from: Timestamp,
         /// The last one.
         until: Timestamp,
+    },
+    /// The issuing key must not be believed any more.
+    #[error("the issuing key {key_id} is revoked; run quorate-portal admin key rotate-issuing")]
+    IssuingKeyRevoked {
+        /// The key.
+        key_id: String,
     },
     /// The answer could not be signed.
     #[error("the answer could not be signed: {0}")]
@@ -112,6 +124,72 @@ impl ActivationService {
         self.store.ping().await
     }
 
+    /// The answer that was issued last to the installation of an activation key.
+    ///
+    /// # Errors
+    /// The key is unknown, its order was taken back or not used yet, or the database fails.
+    pub async fn current(&self, key: &ActivationKey) -> Result<Answer, ActivationError> {
+        self.store.retrying(|| self.find_current(key)).await
+    }
+
+    async fn find_current(&self, key: &ActivationKey) -> Result<Answer, ActivationError> {
+        let mut tx = self.store.begin().await?;
+        let order = orders::find_by_key(&mut tx, &key.hash())
+            .await?
+            .ok_or_else(|| Refusal::ActivationKeyUnknown { last5: key.last5() })?;
+        let order_id = order.order_id;
+        if order.revoked_at.is_some() {
+            return Err(Refusal::OrderRevoked { order_id }.into());
+        }
+        if order.blocked_at.is_some() {
+            return Err(Refusal::OrderBlocked { order_id }.into());
+        }
+        let support_id = order.usage.ok_or(Refusal::OrderNotUsed { order_id })?.support_id;
+        let latest = activations::latest(&mut tx, &support_id).await?;
+        let mut latest = latest.ok_or_else(|| Refusal::OrdersEnded { support_id, orders: Vec::new() })?;
+        if signed_by_revoked(&mut tx, &latest).await? {
+            latest = self.sign_again(&mut tx, latest, clock::now()).await?;
+            tx.commit().await.map_err(StoreError::from)?;
+        }
+        Ok(Answer::of(latest, true))
+    }
+
+    /// Reads a license key that this portal has signed.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn read(&self, license_key: &str) -> Result<VerifiedAnswer, SigningError> {
+        self.signer.read(license_key)
+    }
+
+    /// Keeps a telemetry report of the installation that this cluster is; `None` if it is none.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn keep_report(
+        &self,
+        cluster: ClusterId,
+        report: &Value,
+    ) -> Result<Option<SupportId>, StoreError> {
+        let report_id: String = entropy::id::<12>().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.store.retrying(|| self.put_report(cluster, &report_id, report)).await
+    }
+
+    async fn put_report(
+        &self,
+        cluster: ClusterId,
+        report_id: &str,
+        report: &Value,
+    ) -> Result<Option<SupportId>, StoreError> {
+        let mut tx = self.store.begin().await?;
+        let Some(installation) = installations::find_by_cluster(&mut tx, cluster).await? else {
+            return Ok(None);
+        };
+        telemetry::add(&mut tx, &installation.support_id, report_id, clock::now(), report).await?;
+        tx.commit().await?;
+        Ok(Some(installation.support_id))
+    }
+
     /// Answers a request; tells its kind as well, as soon as that is known.
     ///
     /// `header` is the header `Idempotency-Key`: `None` where the way of the request has none.
@@ -138,16 +216,36 @@ impl ActivationService {
         }
         let (verified, policy) = (Arc::clone(request), self.policy.clone());
         off_the_worker(move || verify(&verified.key, &policy)).await??;
-        self.store.retrying(|| self.carry_out(request)).await
+        let outcome = self.store.retrying(|| self.carry_out(request)).await;
+        if let Err(ActivationError::Refused(Refusal::RestoreNeedsApproval {
+            support_id, cluster_id, ..
+        })) = &outcome
+        {
+            warn!(%support_id, %cluster_id, "a restore waits for approval");
+            self.store.retrying(|| self.note_restore(support_id, *cluster_id)).await?;
+        }
+        outcome
     }
 
-    /// The stored answer, if exactly these bytes were answered before. They were verified then.
+    /// A refusal leaves no trace, but a restore that waits has to be seen by the vendor.
+    async fn note_restore(&self, support_id: &SupportId, cluster: ClusterId) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
+        restores::ask(&mut tx, support_id, cluster, clock::now()).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// The stored answer, if exactly these bytes were answered before. They were verified then. Not if
+    /// its issuing key was revoked since: then it has to be signed again.
     async fn replay(&self, request: &Request) -> Result<Option<Answer>, ActivationError> {
         let mut tx = self.store.begin_read().await?;
         let stored = activations::find(&mut tx, &request.idempotency_key).await?;
+        let believed = match &stored {
+            Some(stored) => !signed_by_revoked(&mut tx, stored).await?,
+            None => false,
+        };
         tx.rollback().await.map_err(StoreError::from)?;
         Ok(stored
-            .filter(|stored| stored.request_digest == request.request_digest)
+            .filter(|stored| believed && stored.request_digest == request.request_digest)
             .map(|stored| Answer::of(stored, true)))
     }
 
@@ -161,14 +259,42 @@ impl ActivationService {
                 let idempotency_key = request.idempotency_key.clone();
                 return Err(Refusal::IdempotencyConflict { idempotency_key }.into());
             }
-            return Ok(Answer::of(stored, true));
+            if !signed_by_revoked(&mut tx, &stored).await? {
+                return Ok(Answer::of(stored, true));
+            }
+            let signed = self.sign_again(&mut tx, stored, now).await?;
+            tx.commit().await.map_err(StoreError::from)?;
+            return Ok(Answer::of(signed, true));
         }
-        let permit = rules::judge(&mut tx, &request.key, now).await?;
+        let permit = rules::judge(&mut tx, &request.key, &self.policy, now).await?;
         let issued = issue::issue(&mut tx, request, permit, &self.signer, &self.policy, now).await?;
         failpoints::hit(failpoints::BEFORE_COMMIT);
         tx.commit().await.map_err(StoreError::from)?;
         failpoints::hit(failpoints::AFTER_COMMIT);
         Ok(Answer::of(issued, false))
+    }
+
+    /// A stored answer under the issuing key of today, with the same serial and fence.
+    async fn sign_again(
+        &self,
+        conn: &mut Conn,
+        stored: Activation,
+        now: Timestamp,
+    ) -> Result<Activation, ActivationError> {
+        let key_id = self.signer.key_id();
+        if issuing_keys::is_revoked(conn, key_id).await? {
+            return Err(ActivationError::IssuingKeyRevoked { key_id: key_id.to_owned() });
+        }
+        let answer = self.signer.again(&stored.answer, now)?;
+        activations::resign(conn, &stored.idempotency_key, &answer, key_id).await?;
+        Ok(Activation { answer, key_id: Some(key_id.to_owned()), ..stored })
+    }
+}
+
+async fn signed_by_revoked(conn: &mut Conn, stored: &Activation) -> Result<bool, StoreError> {
+    match &stored.key_id {
+        Some(key_id) => issuing_keys::is_revoked(conn, key_id).await,
+        None => Ok(false),
     }
 }
 

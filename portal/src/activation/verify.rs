@@ -11,7 +11,7 @@ use crate::config::Policy;
 /// # Errors
 /// The refusal that names what is wrong; the first of several.
 pub(super) fn verify(key: &IntegrityKey, policy: &Policy) -> Result<(), Refusal> {
-    if !matches!(key.kind, ActivationKind::Activate | ActivationKind::Upgrade) {
+    if key.kind == ActivationKind::Transfer {
         return Err(Refusal::KindNotSupported { kind: key.kind });
     }
     key.verify_signatures().map_err(Refusal::Unverified)?;

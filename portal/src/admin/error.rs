@@ -42,6 +42,9 @@ pub enum AdminError {
     /// There is no such installation.
     #[error("there is no installation with the Support ID {0}")]
     NoInstallation(SupportId),
+    /// Nobody asked to be this installation.
+    #[error("no cluster waits to become the installation {0} after a restore")]
+    NoRestore(SupportId),
     /// One of the two key files is missing.
     #[error("{present} is there, but {missing} is not")]
     KeyFileMissing {
@@ -75,6 +78,7 @@ impl AdminError {
             AdminError::NoFeature { .. } => "feature_unknown",
             AdminError::NoOrder(_) => "order_unknown",
             AdminError::NoInstallation(_) => "installation_unknown",
+            AdminError::NoRestore(_) => "restore_unknown",
             AdminError::KeyFileMissing { .. } => "key_file_missing",
             AdminError::Key(error) => error.code(),
             AdminError::Store(StoreError::Unavailable(_) | StoreError::Busy | StoreError::AlreadyThere) => {
@@ -96,6 +100,9 @@ impl AdminError {
             AdminError::NoFeature { .. } => "Check the name of the feature.",
             AdminError::NoOrder(_) => "See admin order list.",
             AdminError::NoInstallation(_) => "See admin installation list.",
+            AdminError::NoRestore(_) => {
+                "Let the cluster ask first: quorate license reactivate. See admin installation show."
+            }
             AdminError::KeyFileMissing { .. } => {
                 "Put the missing file back. If the issuing key is lost, run admin key rotate-issuing."
             }

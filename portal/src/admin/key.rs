@@ -12,13 +12,54 @@ use crate::{
     cli, clock,
     config::Config,
     keys::{self, KeySet},
+    store::{
+        Store, StoreError,
+        issuing_keys::{self, RevokedKey},
+    },
 };
 
-pub(super) fn run(command: cli::Key, config: &Config) -> Result<Box<dyn Shown>, AdminError> {
+pub(super) async fn run(command: cli::Key, config: &Config) -> Result<Box<dyn Shown>, AdminError> {
     match command {
+        cli::Key::RevokeIssuing { key_id } => Ok(Box::new(revoke(key_id, config).await?)),
         cli::Key::List => Ok(Box::new(All::of(keys::load_public(&config.keys)?))),
         cli::Key::RotateIssuing => Ok(Box::new(Rotated(keys::rotate_issuing(&config.keys, clock::now())?))),
         cli::Key::ShowRoot => Ok(Box::new(Root(keys::load_public(&config.keys)?.root))),
+    }
+}
+
+async fn revoke(key_id: String, config: &Config) -> Result<Revoked, AdminError> {
+    if !key_id.starts_with("k4.pid.") {
+        return Err(AdminError::Usage("an issuing key's id begins with k4.pid."));
+    }
+    let store = Store::open(&config.database).await?;
+    let revoked_at = clock::now();
+    store
+        .retrying(async || {
+            let mut tx = store.begin().await?;
+            issuing_keys::revoke(&mut tx, &key_id, revoked_at).await?;
+            tx.commit().await.map_err(StoreError::from)
+        })
+        .await?;
+    let in_use = keys::load_public(&config.keys)?.certificate.key_id == key_id;
+    Ok(Revoked(RevokedKey { key_id, revoked_at }, in_use))
+}
+
+struct Revoked(RevokedKey, bool);
+
+impl Shown for Revoked {
+    fn text(&self) -> String {
+        let next = if self.1 {
+            "It is the one in use: the portal signs nothing until another one is made by admin key rotate-issuing \
+             and the portal is restarted."
+        } else {
+            "What it signed is signed anew when it is asked for; installed licenses by the next activation of any \
+             kind."
+        };
+        format!("The issuing key {} is revoked. {next}", self.0.key_id)
+    }
+
+    fn json(&self) -> Result<Value, serde_json::Error> {
+        Ok(json!({ "issuing_key_id": self.0.key_id, "revoked_at": self.0.revoked_at, "in_use": self.1 }))
     }
 }
 

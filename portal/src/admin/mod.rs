@@ -3,10 +3,12 @@
 mod activation;
 mod customer;
 mod error;
+mod history;
 mod init;
 mod installation;
 mod key;
 mod order;
+mod order_change;
 mod output;
 mod product;
 
@@ -26,11 +28,11 @@ use output::Shown;
 pub async fn run(command: Admin, config: &Config, format: Format) -> Result<(), AdminError> {
     let shown: Box<dyn Shown> = match command {
         Admin::Init => Box::new(init::run(config).await?),
-        Admin::Key(command) => key::run(command, config)?,
+        Admin::Key(command) => key::run(command, config).await?,
         Admin::Product(command) => product::run(command, &open(config).await?).await?,
         Admin::Customer(command) => customer::run(command, &open(config).await?).await?,
         Admin::Order(command) => order::run(command, &open(config).await?).await?,
-        Admin::Installation(command) => installation::run(command, &open(config).await?).await?,
+        Admin::Installation(command) => installation::run(command, config, &open(config).await?).await?,
         Admin::Activation(command) => activation::run(command, &open(config).await?).await?,
     };
     output::print(shown.as_ref(), format)

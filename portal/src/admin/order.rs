@@ -1,19 +1,19 @@
 //! `admin order`: what was bought. The activation key is shown once and stored as a hash.
 
-use quorate_license::{ActivationKey, OrderId, Timestamp};
+use quorate_license::{ActivationKey, OrderId, SupportId, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{
-    AdminError,
+    AdminError, order_change,
     output::{Shown, card, or_none, table},
     product,
 };
 use crate::{
     cli, clock, entropy,
     store::{
-        Conn, Store, StoreError, customers,
+        Conn, Store, StoreError, customers, installations,
         orders::{self, Order, OrderKind, OrderStatus, Terms},
         products,
     },
@@ -33,7 +33,12 @@ pub(super) async fn run(command: cli::Order, store: &Store) -> Result<Box<dyn Sh
             let order = find(&mut tx, &order).await?;
             Ok(Box::new(View::of(order, clock::now())))
         }
-        cli::Order::Revoke { order } => Ok(Box::new(revoke(&order, store).await?)),
+        cli::Order::Extend { order, days, support_days } => {
+            changed(order_change::extend(&order, days, support_days, store).await?)
+        }
+        cli::Order::Block { order } => changed(order_change::block(&order, true, store).await?),
+        cli::Order::Unblock { order } => changed(order_change::block(&order, false, store).await?),
+        cli::Order::Revoke { order } => changed(order_change::revoke(&order, store).await?),
     }
 }
 
@@ -43,18 +48,20 @@ async fn add(args: cli::AddOrder, store: &Store) -> Result<Added, AdminError> {
     let order = store
         .retrying(async || -> Result<Result<Order, AdminError>, StoreError> {
             let mut tx = store.begin().await?;
-            match check(&mut tx, &args).await {
-                Ok(()) => {}
+            let for_support_id = match check(&mut tx, &args).await {
+                Ok(for_support_id) => for_support_id,
                 Err(AdminError::Store(error)) => return Err(error),
                 Err(refusal) => return Ok(Err(refusal)),
-            }
+            };
             let order = Order {
                 order_id: orders::next_id(&mut tx).await?,
                 customer: args.customer.clone(),
                 product: args.product.clone(),
                 terms: terms.clone(),
                 activation_key_last5: key.last5(),
+                for_support_id,
                 revoked_at: None,
+                blocked_at: None,
                 created_at: clock::now(),
                 usage: None,
             };
@@ -75,6 +82,20 @@ fn terms(args: &cli::AddOrder) -> Result<Terms, AdminError> {
         }
         _ => {}
     }
+    match (args.features.is_empty(), args.renews.is_empty()) {
+        (false, false) => {
+            return Err(AdminError::Usage("a renewal licenses nothing itself: give no --feature"));
+        }
+        (true, true) if args.kind == OrderKind::Subscription || args.support_days.is_none() => {
+            return Err(AdminError::Usage(
+                "an order has --feature; without it it --renews another, or is perpetual with --support-days",
+            ));
+        }
+        (true, false) if args.kind == OrderKind::Perpetual => {
+            return Err(AdminError::Usage("a renewal is a subscription"));
+        }
+        _ => {}
+    }
     let mut entitlements = args.features.clone();
     entitlements.sort_by(|a, b| a.feature.cmp(&b.feature));
     if entitlements.windows(2).any(|pair| pair[0].feature == pair[1].feature) {
@@ -86,10 +107,13 @@ fn terms(args: &cli::AddOrder) -> Result<Terms, AdminError> {
         term_days: args.days,
         support_days: args.support_days,
         activate_by: args.activate_by,
+        transfers_per_year: args.transfers,
+        renews: args.renews.clone(),
     })
 }
 
-async fn check(conn: &mut Conn, args: &cli::AddOrder) -> Result<(), AdminError> {
+/// Whether everything is there that the order names; the installation that it is for.
+async fn check(conn: &mut Conn, args: &cli::AddOrder) -> Result<Option<SupportId>, AdminError> {
     if !customers::exists(conn, &args.customer).await? {
         return Err(AdminError::NoCustomer(args.customer.clone()));
     }
@@ -97,31 +121,40 @@ async fn check(conn: &mut Conn, args: &cli::AddOrder) -> Result<(), AdminError> 
         .await?
         .ok_or_else(|| AdminError::NoProduct(args.product.clone()))?;
     let missing = args.features.iter().find(|wanted| !product.features.contains(&wanted.feature));
-    missing.map_or(Ok(()), |wanted| {
-        Err(AdminError::NoFeature {
+    if let Some(wanted) = missing {
+        return Err(AdminError::NoFeature {
             has: product::features(&product),
             product: product.name.clone(),
             feature: wanted.feature.clone(),
-        })
-    })
+        });
+    }
+    let mut for_support_id = args.support_id.clone();
+    for renewed in &args.renews {
+        let renewed = find(conn, renewed).await?;
+        if renewed.terms.kind != OrderKind::Subscription || renewed.terms.entitlements.is_empty() {
+            return Err(AdminError::Usage("only a subscription with features can be renewed"));
+        }
+        if let Some(usage) = renewed.usage {
+            if for_support_id.as_ref().is_some_and(|named| *named != usage.support_id) {
+                return Err(AdminError::Usage("a renewed order is on another installation"));
+            }
+            for_support_id = Some(usage.support_id);
+        }
+    }
+    if let Some(support_id) = &for_support_id
+        && installations::find(conn, support_id).await?.is_none()
+    {
+        return Err(AdminError::NoInstallation(support_id.clone()));
+    }
+    Ok(for_support_id)
 }
 
-async fn find(conn: &mut Conn, order_id: &OrderId) -> Result<Order, AdminError> {
+pub(super) async fn find(conn: &mut Conn, order_id: &OrderId) -> Result<Order, AdminError> {
     orders::find(conn, order_id).await?.ok_or_else(|| AdminError::NoOrder(order_id.clone()))
 }
 
-async fn revoke(order_id: &OrderId, store: &Store) -> Result<View, AdminError> {
-    let order = store
-        .retrying(async || {
-            let mut tx = store.begin().await?;
-            orders::revoke(&mut tx, order_id, clock::now()).await?;
-            let order = orders::find(&mut tx, order_id).await?;
-            tx.commit().await.map_err(StoreError::from)?;
-            Ok::<_, StoreError>(order)
-        })
-        .await?
-        .ok_or_else(|| AdminError::NoOrder(order_id.clone()))?;
-    Ok(View::of(order, clock::now()))
+fn changed(order: Order) -> Result<Box<dyn Shown>, AdminError> {
+    Ok(Box::new(View::of(order, clock::now())))
 }
 
 #[derive(Serialize)]
@@ -156,6 +189,10 @@ impl Shown for View {
             ("Features", features(terms)),
             ("Term in days", or_none(terms.term_days)),
             ("Support in days", or_none(terms.support_days)),
+            ("Transfers a year", or_none(terms.transfers_per_year)),
+            ("Renews", or_none(list(&terms.renews))),
+            ("Only for", or_none(self.order.for_support_id.as_ref())),
+            ("Blocked", or_none(self.order.blocked_at)),
             ("Activate by", or_none(terms.activate_by)),
             ("Activation key", format!("…{}", self.order.activation_key_last5)),
             ("Added", self.order.created_at.to_string()),
@@ -207,6 +244,10 @@ impl Shown for All {
     fn json(&self) -> Result<Value, serde_json::Error> {
         serde_json::to_value(&self.0)
     }
+}
+
+fn list(orders: &[OrderId]) -> Option<String> {
+    (!orders.is_empty()).then(|| orders.iter().map(OrderId::as_str).collect::<Vec<_>>().join(", "))
 }
 
 fn features(terms: &Terms) -> String {

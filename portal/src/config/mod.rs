@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use quorate_license::Graces;
+use quorate_license::{Entitlement, Graces};
 
 use crate::store::DatabaseUrl;
 
@@ -100,6 +100,8 @@ pub struct Limits {
     pub max_connections_per_address: usize,
     /// Requests in one minute from one address.
     pub requests_per_minute: u32,
+    /// Submissions of the pages' forms in one minute from one address.
+    pub page_submissions_per_minute: u32,
     /// How long a request may take, its body included.
     pub request_deadline: Duration,
     /// How long a TLS handshake may take.
@@ -117,6 +119,13 @@ pub struct Policy {
     pub tolerance: u32,
     /// Whether a computer ID may come from a volume instead of the host's operating system.
     pub accept_volume_computer_ids: bool,
+    /// How long a trial lasts; 0 if there are none.
+    pub trial_days: u32,
+    /// What a trial licenses; empty for every feature of every product, without limit.
+    pub trial_entitlements: Vec<Entitlement>,
+    /// How many restores from nothing an installation has within a year before each needs the vendor's
+    /// approval.
+    pub restores_per_year: u32,
 }
 
 /// How the log is written to standard error.

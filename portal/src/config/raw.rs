@@ -6,11 +6,12 @@ use std::{
     time::Duration,
 };
 
-use quorate_license::Graces;
+use quorate_license::{Entitlement, Graces};
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, ConfigError, KeyFiles, Limits, LogConfig, LogFormat, Policy, PublicUrl, TlsConfig};
+use crate::names;
 
 /// The largest integrity key with its armour must fit.
 const SMALLEST_MAX_BODY: usize = 512 * 1024;
@@ -62,6 +63,7 @@ struct RawLimits {
     max_connections: usize,
     max_connections_per_address: usize,
     requests_per_minute: u32,
+    page_submissions_per_minute: u32,
     request_deadline_seconds: u32,
     handshake_timeout_seconds: u32,
     header_timeout_seconds: u32,
@@ -76,6 +78,9 @@ struct RawPolicy {
     receipt_max_age_days: u32,
     tolerance: u32,
     accept_volume_computer_ids: bool,
+    trial_days: u32,
+    trial_entitlements: Vec<String>,
+    restores_per_year: u32,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +101,7 @@ impl Default for RawLimits {
             max_connections: 256,
             max_connections_per_address: 64,
             requests_per_minute: 300,
+            page_submissions_per_minute: 20,
             request_deadline_seconds: 10,
             handshake_timeout_seconds: 5,
             header_timeout_seconds: 10,
@@ -112,6 +118,9 @@ impl Default for RawPolicy {
             receipt_max_age_days: 35,
             tolerance: 1,
             accept_volume_computer_ids: true,
+            trial_days: 30,
+            trial_entitlements: Vec::new(),
+            restores_per_year: 3,
         }
     }
 }
@@ -184,6 +193,10 @@ impl RawLimits {
                 self.max_connections_per_address,
             )?,
             requests_per_minute: at_least_one("limits.requests_per_minute", self.requests_per_minute)?,
+            page_submissions_per_minute: at_least_one(
+                "limits.page_submissions_per_minute",
+                self.page_submissions_per_minute,
+            )?,
             request_deadline: seconds("limits.request_deadline_seconds", self.request_deadline_seconds)?,
             handshake_timeout: seconds("limits.handshake_timeout_seconds", self.handshake_timeout_seconds)?,
             header_timeout: seconds("limits.header_timeout_seconds", self.header_timeout_seconds)?,
@@ -202,6 +215,9 @@ impl RawPolicy {
             },
             tolerance: self.tolerance,
             accept_volume_computer_ids: self.accept_volume_computer_ids,
+            trial_days: at_most("policy.trial_days", self.trial_days, 365)?,
+            trial_entitlements: entitlements("policy.trial_entitlements", &self.trial_entitlements)?,
+            restores_per_year: self.restores_per_year,
         })
     }
 }
@@ -226,6 +242,22 @@ fn public_url(text: &str) -> Result<PublicUrl, ConfigError> {
 
 fn at_least_one<T: PartialOrd + From<u8>>(key: &'static str, value: T) -> Result<T, ConfigError> {
     if value >= T::from(1) { Ok(value) } else { Err(wrong(key, "it is at least 1")) }
+}
+
+fn at_most(key: &'static str, value: u32, most: u32) -> Result<u32, ConfigError> {
+    if value <= most { Ok(value) } else { Err(wrong(key, format!("it is at most {most}"))) }
+}
+
+/// Sorted by feature, each once.
+fn entitlements(key: &'static str, texts: &[String]) -> Result<Vec<Entitlement>, ConfigError> {
+    let parsed: Result<Vec<Entitlement>, String> =
+        texts.iter().map(|text| names::entitlement(text)).collect();
+    let mut parsed = parsed.map_err(|rule| wrong(key, rule))?;
+    parsed.sort_by(|a, b| a.feature.cmp(&b.feature));
+    if parsed.windows(2).any(|pair| pair[0].feature == pair[1].feature) {
+        return Err(wrong(key, "a feature is given twice"));
+    }
+    Ok(parsed)
 }
 
 fn seconds(key: &'static str, value: u32) -> Result<Duration, ConfigError> {

@@ -1,9 +1,10 @@
-//! What the portal serves: the protocol (PROTOCOL.md), two pages, and its operations.
+//! What the portal serves: the protocol (PROTOCOL.md), pages for people, and its operations.
 //!
 //! ```text
 //! POST /api/v1/activations   an integrity key in, a license key out
 //! GET  /api/v1/roots         the root public keys
-//! GET  /, GET+POST /activate pages for people
+//! POST /v1/telemetry         what an installation tells of itself
+//! GET  /, GET+POST /activate, GET+POST /license   pages for people
 //! GET  /healthz, /metrics    for operators (on a listener of their own, if one is configured)
 //! ```
 //!
@@ -13,6 +14,7 @@ mod activations;
 mod ops;
 mod pages;
 mod problem;
+mod telemetry;
 
 use std::{sync::Arc, time::Duration};
 
@@ -48,6 +50,8 @@ pub struct App {
     pub limits: Limits,
     /// Requests by address.
     pub rate: RateLimit,
+    /// Submissions of the pages' forms by address.
+    pub page_rate: RateLimit,
     /// The address that customers use.
     pub public_url: PublicUrl,
 }
@@ -55,10 +59,10 @@ pub struct App {
 /// Everything for customers; with the operations, unless they have a listener of their own.
 pub fn public_router(app: Arc<App>, with_ops: bool) -> Router {
     let mut router = Router::new()
-        .route("/", get(pages::about))
-        .route("/activate", get(pages::form).post(pages::submit))
+        .merge(pages::routes())
         .route("/api/v1/activations", post(activations::activate))
-        .route("/api/v1/roots", get(roots));
+        .route("/api/v1/roots", get(roots))
+        .route("/v1/telemetry", post(telemetry::report));
     if with_ops {
         router = router.merge(ops::routes());
     }

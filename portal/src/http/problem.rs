@@ -106,6 +106,36 @@ impl Problem {
         )
     }
 
+    /// An activation key that can't be one; the reason says where it is damaged.
+    pub fn activation_key_unreadable(reason: impl Into<String>) -> Self {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "activation_key_malformed",
+            reason,
+            "Compare the activation key with the one that came with the order.",
+        )
+    }
+
+    /// A telemetry report that is none.
+    pub fn telemetry_malformed() -> Self {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "telemetry_malformed",
+            "this is not a telemetry report that the portal reads",
+            "Send the JSON that PROTOCOL.md of the portal describes, with version 1 and the cluster's id.",
+        )
+    }
+
+    /// A telemetry report of a cluster that is no installation.
+    pub fn cluster_unknown() -> Self {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "cluster_unknown",
+            "no installation is this cluster",
+            "Activate the cluster first; telemetry of a cluster that was restored as another one is not kept.",
+        )
+    }
+
     /// The request took too long; whether it was carried out is not known.
     pub fn deadline() -> Self {
         Problem::new(
@@ -149,6 +179,12 @@ impl From<ActivationError> for Problem {
                 "issuing_key_expired",
                 "the portal can't sign at the moment",
                 "Tell the vendor that the portal's issuing key has to be renewed, and send it again afterwards.",
+            ),
+            ActivationError::IssuingKeyRevoked { .. } => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "issuing_key_revoked",
+                "the portal can't sign at the moment: its issuing key was revoked",
+                "Tell the vendor that the portal needs a new issuing key, and send it again afterwards.",
             ),
             ActivationError::Signing(_) => Problem::internal(),
         }
@@ -196,10 +232,25 @@ fn status(refusal: &Refusal) -> StatusCode {
         Refusal::Unverified(_)
         | Refusal::KindNotSupported { .. }
         | Refusal::ComputerIdSourceRefused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        Refusal::OrderRevoked { .. } | Refusal::OrderExpired { .. } => StatusCode::FORBIDDEN,
-        Refusal::ActivationKeyUnknown { .. } => StatusCode::NOT_FOUND,
+        Refusal::OrderRevoked { .. }
+        | Refusal::OrderExpired { .. }
+        | Refusal::OrderBlocked { .. }
+        | Refusal::InstallationBlocked { .. }
+        | Refusal::OrdersEnded { .. }
+        | Refusal::TrialEnded { .. }
+        | Refusal::TrialNotOffered
+        | Refusal::RestoreNeedsApproval { .. } => StatusCode::FORBIDDEN,
+        Refusal::ActivationKeyUnknown { .. } | Refusal::InstallationUnknown => StatusCode::NOT_FOUND,
         Refusal::IdempotencyConflict { .. }
         | Refusal::ActivationKeyUsed { .. }
+        | Refusal::OrderOfAnotherInstallation { .. }
+        | Refusal::RenewedOrderNotHere { .. }
+        | Refusal::OrderNotUsed { .. }
+        | Refusal::TrialUsed { .. }
+        | Refusal::ComputersActivated { .. }
+        | Refusal::InstallationAmbiguous { .. }
+        | Refusal::RestoreIncomplete { .. }
+        | Refusal::ClusterReplaced { .. }
         | Refusal::AlreadyActivated { .. }
         | Refusal::NotActivated
         | Refusal::FirstLicenseNodeChanged { .. }

@@ -125,6 +125,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         service: ActivationService::new(store.clone(), signer, config.policy.clone()),
         metrics: Arc::clone(&metrics),
         rate: RateLimit::new(config.limits.requests_per_minute),
+        page_rate: RateLimit::new(config.limits.page_submissions_per_minute),
         limits: config.limits.clone(),
         public_url: config.public_url.clone(),
     });

@@ -13,7 +13,8 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT idempotency_key, cluster_id, nonce, support_id, order_id, key_last5, kind, tenant, ",
-            "request_digest, content_digest, request, answer, serial, fence, outcome, at FROM activations ",
+            "request_digest, content_digest, request, answer, serial, fence, outcome, at, key_id ",
+            "FROM activations ",
             $rest
         )
     };
@@ -68,6 +69,8 @@ pub struct Activation {
     pub outcome: Outcome,
     /// When it was issued.
     pub at: Timestamp,
+    /// The id of the issuing key that signed it.
+    pub key_id: Option<String>,
 }
 
 impl Outcome {
@@ -90,20 +93,24 @@ pub async fn find(conn: &mut Conn, idempotency_key: &str) -> Result<Option<Activ
     found.as_ref().map(read).transpose()
 }
 
-/// The answers that moved an installation's fence beyond `fence`, the oldest first.
+/// The answers to one cluster that moved its installation's fence beyond `fence`, the oldest first.
+/// Those to an earlier cluster of the installation can't be installed on this one.
 ///
 /// # Errors
 /// The database fails.
 pub async fn beyond(
     conn: &mut Conn,
     support_id: &SupportId,
+    cluster: ClusterId,
     fence: Fence,
 ) -> Result<Vec<Activation>, StoreError> {
-    let rows = sqlx::query(select!("WHERE support_id = $1 AND fence > $2 ORDER BY fence"))
-        .bind(support_id.as_str())
-        .bind(row::stored(fence.0, "fence")?)
-        .fetch_all(conn)
-        .await?;
+    let rows =
+        sqlx::query(select!("WHERE support_id = $1 AND cluster_id = $2 AND fence > $3 ORDER BY fence"))
+            .bind(support_id.as_str())
+            .bind(cluster.to_string())
+            .bind(i64::try_from(fence.0).unwrap_or(i64::MAX))
+            .fetch_all(conn)
+            .await?;
     rows.iter().map(read).collect()
 }
 
@@ -131,8 +138,8 @@ pub async fn list(conn: &mut Conn, support_id: Option<&SupportId>) -> Result<Vec
 pub async fn add(conn: &mut Conn, activation: &Activation) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO activations (idempotency_key, cluster_id, nonce, support_id, order_id, key_last5, kind, \
-         tenant, request_digest, content_digest, request, answer, serial, fence, outcome, at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+         tenant, request_digest, content_digest, request, answer, serial, fence, outcome, at, key_id) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(activation.idempotency_key.as_str())
     .bind(activation.cluster_id.to_string())
@@ -150,8 +157,40 @@ pub async fn add(conn: &mut Conn, activation: &Activation) -> Result<(), StoreEr
     .bind(row::stored(activation.fence.0, "fence")?)
     .bind(activation.outcome.as_str())
     .bind(activation.at.as_unix_ms())
+    .bind(activation.key_id.clone())
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// The answer that was issued to an installation last.
+///
+/// # Errors
+/// The database fails.
+pub async fn latest(conn: &mut Conn, support_id: &SupportId) -> Result<Option<Activation>, StoreError> {
+    let found = sqlx::query(select!("WHERE support_id = $1 ORDER BY fence DESC LIMIT 1"))
+        .bind(support_id.as_str())
+        .fetch_optional(conn)
+        .await?;
+    found.as_ref().map(read).transpose()
+}
+
+/// Puts a newly signed text of the same answer in place of the one that is there.
+///
+/// # Errors
+/// The database fails.
+pub async fn resign(
+    conn: &mut Conn,
+    idempotency_key: &str,
+    answer: &str,
+    key_id: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE activations SET answer = $2, key_id = $3 WHERE idempotency_key = $1")
+        .bind(idempotency_key)
+        .bind(answer)
+        .bind(key_id)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -190,6 +229,7 @@ fn read(found: &AnyRow) -> Result<Activation, StoreError> {
             _ => return Err(StoreError::Unreadable { what: "outcome", value: outcome }),
         },
         at: row::time(found, "at")?,
+        key_id: row::get(found, "key_id")?,
     })
 }
 

@@ -1,5 +1,7 @@
 //! Installations: one row per Support ID, with the fence, and the nodes that the last activation bound.
 
+use std::collections::BTreeSet;
+
 use quorate_license::{
     BoundNode, ClusterId, ComputerId, Epoch, EpochId, Fence, NodeId, Serial, SupportId, Timestamp,
 };
@@ -13,7 +15,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT support_id, cluster_id, epoch_number, epoch_id, fence, serial, home_computer_id, ",
-            "created_at, updated_at FROM installations ",
+            "created_at, updated_at, blocked_at FROM installations ",
             $rest
         )
     };
@@ -38,6 +40,8 @@ pub struct Installation {
     pub created_at: Timestamp,
     /// The last activation.
     pub updated_at: Timestamp,
+    /// Since when the vendor gives it no answers.
+    pub blocked_at: Option<Timestamp>,
 }
 
 /// The installation that this cluster is.
@@ -61,6 +65,44 @@ pub async fn find(conn: &mut Conn, support_id: &SupportId) -> Result<Option<Inst
     let found =
         sqlx::query(select!("WHERE support_id = $1")).bind(support_id.as_str()).fetch_optional(conn).await?;
     found.as_ref().map(read).transpose()
+}
+
+/// The installations that have one of these computers bound, by Support ID.
+///
+/// # Errors
+/// The database fails.
+pub async fn on_computers(
+    conn: &mut Conn,
+    computer_ids: &[ComputerId],
+) -> Result<Vec<Installation>, StoreError> {
+    let mut found = BTreeSet::new();
+    for computer_id in computer_ids {
+        let rows = sqlx::query("SELECT support_id FROM pinned_nodes WHERE computer_id = $1")
+            .bind(computer_id.to_string())
+            .fetch_all(&mut *conn)
+            .await?;
+        for row in &rows {
+            found.insert(row::parse::<SupportId>(row, "support_id")?);
+        }
+    }
+    let mut installations = Vec::with_capacity(found.len());
+    for support_id in &found {
+        installations.extend(find(conn, support_id).await?);
+    }
+    Ok(installations)
+}
+
+/// Blocks the installation from `at` on, or with `None` no longer.
+///
+/// # Errors
+/// The database fails.
+pub async fn block(conn: &mut Conn, support_id: &SupportId, at: Option<Timestamp>) -> Result<(), StoreError> {
+    sqlx::query("UPDATE installations SET blocked_at = $2 WHERE support_id = $1")
+        .bind(support_id.as_str())
+        .bind(at.map(Timestamp::as_unix_ms))
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// All installations, the oldest first.
@@ -95,14 +137,14 @@ pub async fn add(conn: &mut Conn, installation: &Installation) -> Result<(), Sto
     Ok(())
 }
 
-/// Replaces the row of `next.support_id`, if its fence is still `from`.
+/// Replaces the row of `next.support_id`, if its fence is still `from`. Leaves alone whether it is blocked.
 ///
 /// # Errors
 /// [`StoreError::Busy`] if the fence has moved meanwhile.
 pub async fn advance(conn: &mut Conn, from: Fence, next: &Installation) -> Result<(), StoreError> {
     let done = sqlx::query(
         "UPDATE installations SET epoch_number = $3, epoch_id = $4, fence = $5, serial = $6, \
-         home_computer_id = $7, updated_at = $8 WHERE support_id = $1 AND fence = $2",
+         home_computer_id = $7, updated_at = $8, cluster_id = $9 WHERE support_id = $1 AND fence = $2",
     )
     .bind(next.support_id.as_str())
     .bind(row::stored(from.0, "fence")?)
@@ -112,6 +154,7 @@ pub async fn advance(conn: &mut Conn, from: Fence, next: &Installation) -> Resul
     .bind(row::stored(next.serial.0, "serial")?)
     .bind(next.home_computer_id.to_string())
     .bind(next.updated_at.as_unix_ms())
+    .bind(next.cluster_id.to_string())
     .execute(conn)
     .await?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Busy) }
@@ -181,5 +224,6 @@ fn read(found: &AnyRow) -> Result<Installation, StoreError> {
         home_computer_id: row::parse(found, "home_computer_id")?,
         created_at: row::time(found, "created_at")?,
         updated_at: row::time(found, "updated_at")?,
+        blocked_at: row::time_opt(found, "blocked_at")?,
     })
 }

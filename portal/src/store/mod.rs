@@ -17,9 +17,14 @@ mod connect;
 pub mod customers;
 mod error;
 pub mod installations;
+pub mod issuing_keys;
 pub mod orders;
 pub mod products;
+pub mod restores;
 mod row;
+pub mod telemetry;
+pub mod trials;
+pub mod vendor_actions;
 
 pub use connect::{Backend, DatabaseUrl, DatabaseUrlError, Store, Tx};
 pub use error::{Retryable, StoreError};

@@ -5,7 +5,7 @@
 
 use std::{fmt, str::FromStr};
 
-use quorate_license::{Entitlement, FeatureName, OrderId, Quantity, SupportId, Timestamp};
+use quorate_license::{Entitlement, OrderId, SupportId, Timestamp};
 use serde::Serialize;
 use sqlx::any::AnyRow;
 
@@ -17,7 +17,8 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT o.order_id, o.customer, o.product, o.kind, o.term_days, o.support_days, o.activate_by, ",
-            "o.revoked_at, o.created_at, k.last5, i.support_id, i.activated_at, i.expires_at, i.support_until ",
+            "o.revoked_at, o.created_at, o.for_support_id, o.blocked_at, o.transfers_per_year, ",
+            "k.last5, i.support_id, i.activated_at, i.expires_at, i.support_until ",
             "FROM orders o JOIN activation_keys k ON k.order_id = o.order_id ",
             "LEFT JOIN installation_orders i ON i.order_id = o.order_id ",
             $rest
@@ -46,6 +47,8 @@ pub enum OrderStatus {
     Lapsed,
     /// The vendor took it back.
     Revoked,
+    /// The vendor stopped it for a time.
+    Blocked,
 }
 
 /// What a purchase contains.
@@ -61,6 +64,10 @@ pub struct Terms {
     pub support_days: Option<u32>,
     /// The last moment for the first use of the activation key.
     pub activate_by: Option<Timestamp>,
+    /// How many transfers in a year it allows; `None` if it says nothing of them.
+    pub transfers_per_year: Option<u32>,
+    /// The orders whose term and support its days are added to. Such an order licenses nothing itself.
+    pub renews: Vec<OrderId>,
 }
 
 /// One purchase.
@@ -77,8 +84,12 @@ pub struct Order {
     pub terms: Terms,
     /// The last five characters of its activation key.
     pub activation_key_last5: String,
+    /// The only installation that it may be used on, if it names one.
+    pub for_support_id: Option<SupportId>,
     /// When it was taken back.
     pub revoked_at: Option<Timestamp>,
+    /// Since when it is stopped.
+    pub blocked_at: Option<Timestamp>,
     /// When it was added.
     pub created_at: Timestamp,
     /// Where it is used.
@@ -127,6 +138,7 @@ impl fmt::Display for OrderStatus {
             OrderStatus::Used => "used",
             OrderStatus::Lapsed => "lapsed",
             OrderStatus::Revoked => "revoked",
+            OrderStatus::Blocked => "blocked",
         })
     }
 }
@@ -136,6 +148,8 @@ impl Order {
     pub fn status(&self, now: Timestamp) -> OrderStatus {
         if self.revoked_at.is_some() {
             OrderStatus::Revoked
+        } else if self.blocked_at.is_some() {
+            OrderStatus::Blocked
         } else if self.usage.is_some() {
             OrderStatus::Used
         } else if self.terms.activate_by.is_some_and(|last| now > last) {
@@ -165,8 +179,8 @@ pub async fn next_id(conn: &mut Conn) -> Result<OrderId, StoreError> {
 /// [`StoreError::AlreadyThere`] if the id or the activation key is taken.
 pub async fn add(conn: &mut Conn, order: &Order, key_hash: &[u8; 32]) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO orders (order_id, customer, product, kind, term_days, support_days, activate_by, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO orders (order_id, customer, product, kind, term_days, support_days, activate_by, created_at, \
+         for_support_id, transfers_per_year) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(order.order_id.as_str())
     .bind(order.customer.as_str())
@@ -176,13 +190,19 @@ pub async fn add(conn: &mut Conn, order: &Order, key_hash: &[u8; 32]) -> Result<
     .bind(order.terms.support_days.map(i64::from))
     .bind(order.terms.activate_by.map(Timestamp::as_unix_ms))
     .bind(order.created_at.as_unix_ms())
+    .bind(order.for_support_id.as_ref().map(|id| id.as_str().to_owned()))
+    .bind(order.terms.transfers_per_year.map(i64::from))
     .execute(&mut *conn)
     .await?;
+    for renewed in &order.terms.renews {
+        sqlx::query("INSERT INTO order_renewals (order_id, renewed_order_id) VALUES ($1, $2)")
+            .bind(order.order_id.as_str())
+            .bind(renewed.as_str())
+            .execute(&mut *conn)
+            .await?;
+    }
     for entitlement in &order.terms.entitlements {
-        let quantity = match entitlement.quantity {
-            Quantity::Limited(count) => Some(row::stored(count, "quantity")?),
-            Quantity::Unlimited => None,
-        };
+        let quantity = row::quantity(entitlement.quantity)?;
         sqlx::query("INSERT INTO order_entitlements (order_id, feature, quantity) VALUES ($1, $2, $3)")
             .bind(order.order_id.as_str())
             .bind(entitlement.feature.as_str())
@@ -286,6 +306,57 @@ pub async fn revoke(conn: &mut Conn, order_id: &OrderId, at: Timestamp) -> Resul
     Ok(())
 }
 
+/// Stops an order from `at` on, or with `None` no longer.
+///
+/// # Errors
+/// The database fails.
+pub async fn block(conn: &mut Conn, order_id: &OrderId, at: Option<Timestamp>) -> Result<(), StoreError> {
+    sqlx::query("UPDATE orders SET blocked_at = $2 WHERE order_id = $1")
+        .bind(order_id.as_str())
+        .bind(at.map(Timestamp::as_unix_ms))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Gives an order other days, for its first use.
+///
+/// # Errors
+/// The database fails.
+pub async fn set_days(
+    conn: &mut Conn,
+    order_id: &OrderId,
+    term_days: Option<u32>,
+    support_days: Option<u32>,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE orders SET term_days = $2, support_days = $3 WHERE order_id = $1")
+        .bind(order_id.as_str())
+        .bind(term_days.map(i64::from))
+        .bind(support_days.map(i64::from))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Moves the ends of an order that is on an installation.
+///
+/// # Errors
+/// The database fails.
+pub async fn set_ends(
+    conn: &mut Conn,
+    order_id: &OrderId,
+    expires_at: Option<Timestamp>,
+    support_until: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE installation_orders SET expires_at = $2, support_until = $3 WHERE order_id = $1")
+        .bind(order_id.as_str())
+        .bind(expires_at.map(Timestamp::as_unix_ms))
+        .bind(support_until.map(Timestamp::as_unix_ms))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 async fn read_all(conn: &mut Conn, rows: &[AnyRow]) -> Result<Vec<Order>, StoreError> {
     let mut orders = Vec::with_capacity(rows.len());
     for found in rows {
@@ -314,13 +385,27 @@ async fn read(conn: &mut Conn, found: &AnyRow) -> Result<Order, StoreError> {
             term_days: row::number_opt(found, "term_days")?,
             support_days: row::number_opt(found, "support_days")?,
             activate_by: row::time_opt(found, "activate_by")?,
+            transfers_per_year: row::number_opt(found, "transfers_per_year")?,
+            renews: renewed(conn, &order_id).await?,
         },
         activation_key_last5: row::get(found, "last5")?,
+        for_support_id: row::parse_opt(found, "for_support_id")?,
         revoked_at: row::time_opt(found, "revoked_at")?,
+        blocked_at: row::time_opt(found, "blocked_at")?,
         created_at: row::time(found, "created_at")?,
         usage,
         order_id,
     })
+}
+
+async fn renewed(conn: &mut Conn, order_id: &OrderId) -> Result<Vec<OrderId>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT renewed_order_id FROM order_renewals WHERE order_id = $1 ORDER BY renewed_order_id",
+    )
+    .bind(order_id.as_str())
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|found| row::parse(found, "renewed_order_id")).collect()
 }
 
 async fn entitlements(conn: &mut Conn, order_id: &OrderId) -> Result<Vec<Entitlement>, StoreError> {
@@ -329,11 +414,5 @@ async fn entitlements(conn: &mut Conn, order_id: &OrderId) -> Result<Vec<Entitle
             .bind(order_id.as_str())
             .fetch_all(conn)
             .await?;
-    rows.iter()
-        .map(|found| {
-            let feature: FeatureName = row::parse(found, "feature")?;
-            let quantity = row::number_opt(found, "quantity")?.map_or(Quantity::Unlimited, Quantity::Limited);
-            Ok(Entitlement { feature, quantity })
-        })
-        .collect()
+    rows.iter().map(row::entitlement).collect()
 }

@@ -71,6 +71,16 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<Product>, StoreError> {
     Ok(products)
 }
 
+/// Every feature of any product, sorted, each once.
+///
+/// # Errors
+/// The database fails.
+pub async fn all_features(conn: &mut Conn) -> Result<Vec<FeatureName>, StoreError> {
+    let rows =
+        sqlx::query("SELECT DISTINCT feature FROM product_features ORDER BY feature").fetch_all(conn).await?;
+    rows.iter().map(|found| row::parse(found, "feature")).collect()
+}
+
 async fn features(conn: &mut Conn, product: &Name) -> Result<Vec<FeatureName>, StoreError> {
     let rows = sqlx::query("SELECT feature FROM product_features WHERE product = $1 ORDER BY feature")
         .bind(product.as_str())

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use quorate_license::Timestamp;
+use quorate_license::{Entitlement, Quantity, Timestamp};
 use sqlx::{Decode, Row, Type, any::AnyRow};
 
 use super::StoreError;
@@ -54,6 +54,20 @@ pub(super) fn time_opt(row: &AnyRow, column: &'static str) -> Result<Option<Time
 /// The number as the database holds it.
 pub(super) fn stored(value: u64, what: &'static str) -> Result<i64, StoreError> {
     i64::try_from(value).map_err(|_| StoreError::Unreadable { what, value: value.to_string() })
+}
+
+/// The columns `feature` and `quantity` as an entitlement: NULL is unlimited.
+pub(super) fn entitlement(row: &AnyRow) -> Result<Entitlement, StoreError> {
+    let quantity = number_opt(row, "quantity")?.map_or(Quantity::Unlimited, Quantity::Limited);
+    Ok(Entitlement { feature: parse(row, "feature")?, quantity })
+}
+
+/// A quantity as the database holds it.
+pub(super) fn quantity(quantity: Quantity) -> Result<Option<i64>, StoreError> {
+    match quantity {
+        Quantity::Limited(count) => stored(count, "quantity").map(Some),
+        Quantity::Unlimited => Ok(None),
+    }
 }
 
 fn narrow<T: TryFrom<i64>>(value: i64, what: &'static str) -> Result<T, StoreError> {

@@ -34,6 +34,7 @@ mod activation;
 mod admin;
 mod crash;
 mod examples;
+mod kinds;
 mod protocol;
 mod refusals;
 mod serving;

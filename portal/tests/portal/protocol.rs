@@ -1,6 +1,6 @@
 //! The protocol as HTTP: forms, headers, sizes, methods, pages; and that secrets stay secret.
 
-use quorate_license::{ActivationKey, IntegrityKey};
+use quorate_license::{ActivationKey, IntegrityKey, LicenseFile};
 use reqwest::Version;
 use serde_json::{Value, json};
 
@@ -9,6 +9,7 @@ use crate::support::{Cluster, Database, Portal};
 on_both_databases!(
     activation_keys_are_in_no_record_and_no_log,
     the_page_gives_the_same_license_key_as_the_protocol,
+    an_activation_key_brings_its_current_license,
 );
 
 #[tokio::test]
@@ -165,6 +166,67 @@ async fn the_page_gives_the_same_license_key_as_the_protocol(database: Database)
     let (status, page) = submit(&Cluster::new(2).request(&key).to_text()).await;
     assert_eq!(status, 409);
     assert!(page.contains("activation_key_used"), "{page}");
+}
+
+async fn an_activation_key_brings_its_current_license(database: Database) {
+    let portal = Portal::start_with(database, "limits.page_submissions_per_minute = 9").await;
+    let ((_, key), (_, unused)) = (portal.order(), portal.order());
+    let submit = async |path: &str, key: &str| {
+        let url = format!("{}{path}", portal.address);
+        let page = portal.client.post(url).form(&[("activation_key", key)]).send().await.unwrap();
+        let name = page.headers().get("content-disposition").map(|name| name.to_str().unwrap().to_owned());
+        (page.status().as_u16(), name, page.text().await.unwrap())
+    };
+    // Activated online: by the protocol, not by a page.
+    let answered = portal.post(&Cluster::new(1).request(&key)).await;
+    let (status, _, page) = submit("/license", &key.to_lowercase()).await;
+    assert_eq!(status, 200, "{page}");
+    assert!(page.contains(answered.license_key()) && page.contains(answered.support_id()), "{page}");
+    let (_, name, text) = submit("/license/download", &key).await;
+    assert_eq!(text, answered.license_key());
+    assert!(name.unwrap().contains(answered.support_id()));
+    let (_, name, text) = submit("/license/file", &key).await;
+    assert!(name.unwrap().contains("default.lic"));
+    let (license, _) = LicenseFile::from_text(&text).unwrap().open(&portal.roots()).unwrap();
+    assert_eq!(license.claims.support_id.as_str(), answered.support_id());
+
+    let damaged = format!("{}!{}", &key[..5], &key[6..]);
+    let (status, _, page) = submit("/license", &damaged).await;
+    assert_eq!(status, 400);
+    assert!(page.contains("position 6") && page.contains("aria-invalid=\"true\""), "{page}");
+    let unknown = ActivationKey::from_entropy([7; 15]).expose();
+    for (key, status, code) in
+        [(unknown.as_str(), 404, "activation_key_unknown"), (unused.as_str(), 409, "order_not_used")]
+    {
+        let (found, _, page) = submit("/license", key).await;
+        assert_eq!(found, status);
+        assert!(page.contains(code), "{page}");
+    }
+    // Nobody guesses for long.
+    for _ in 0..4 {
+        submit("/license", &unknown).await;
+    }
+    let (status, _, page) = submit("/license", &unknown).await;
+    assert_eq!(status, 429);
+    assert!(page.contains("too_many_requests"), "{page}");
+}
+
+#[tokio::test]
+async fn pages_load_nothing_from_elsewhere() {
+    let portal = Portal::start(Database::sqlite()).await;
+    for path in ["/", "/activate", "/license"] {
+        let page = portal.get(path).await;
+        let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        let text = page.text().await.unwrap();
+        assert!(!text.contains("src=\"http") && !text.contains("href=\"http") && !text.contains("style=\""));
+        assert!(text.contains("lang=\"en\"") && text.len() < 4096, "{text}");
+    }
+    for (path, kind) in [("/page.css", "text/css"), ("/page.js", "text/javascript")] {
+        let asset = portal.get(path).await;
+        assert!(asset.headers()["content-type"].to_str().unwrap().starts_with(kind));
+        assert!(!asset.text().await.unwrap().contains("http"));
+    }
 }
 
 fn contains(bytes: &[u8], text: &str) -> bool {
