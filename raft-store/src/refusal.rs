@@ -282,6 +282,16 @@ pub enum Refusal {
         /// When.
         at: Timestamp,
     },
+    /// A newer activation took the place of the one that a license key answers.
+    #[error(
+        "this license key answers activation {nonce}, which was superseded: its place was taken by activation {by}"
+    )]
+    ActivationSuperseded {
+        /// The one that it answers.
+        nonce: Nonce,
+        /// The newer one.
+        by: Nonce,
+    },
 }
 
 impl Refusal {
@@ -331,6 +341,7 @@ impl Refusal {
             Refusal::JoinRefused { .. } => "join_refused",
             Refusal::NoPendingJoin(_) => "no_pending_join",
             Refusal::JoinDecided { .. } => "join_decided",
+            Refusal::ActivationSuperseded { .. } => "activation_superseded",
         }
     }
 }

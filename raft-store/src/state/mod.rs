@@ -6,6 +6,7 @@
 mod activation;
 mod authority;
 mod cluster;
+mod history;
 mod license;
 mod node;
 mod pending_join;
@@ -21,6 +22,8 @@ use quorate_license::{NodeId, NodeName, Nonce, TenantId, Timestamp};
 pub use activation::{Activation, ActivationState, Method};
 pub use authority::{CaFingerprint, CaPhase, CaRotation, NextCa, NodeCertificate, PreviousCa};
 pub use cluster::{Clock, Cluster, Policy};
+pub(crate) use history::remember;
+pub use history::{HistoricLicense, HistoricNode, LicenseHistoryEntry};
 pub use license::{InstalledBinding, InstalledLicense};
 pub use node::{Addresses, HostReport, Node};
 pub use pending_join::{JoinDecision, PendingJoin};
@@ -51,6 +54,7 @@ pub struct State {
     pub(crate) ca_rotation: Table<Only, CaRotation>,
     pub(crate) certificates: Table<NodeId, NodeCertificate>,
     pub(crate) pending_joins: Table<TokenId, PendingJoin>,
+    pub(crate) license_history: Table<u64, LicenseHistoryEntry>,
 }
 
 impl Default for State {
@@ -71,6 +75,7 @@ impl Default for State {
             ca_rotation: Table::new(20),
             certificates: Table::new(21),
             pending_joins: Table::new(22),
+            license_history: Table::new(60),
         }
     }
 }
@@ -79,6 +84,11 @@ impl State {
     /// The cluster's own row; none before it is initialized.
     pub fn cluster(&self) -> Option<&Cluster> {
         self.cluster.get(&Only)
+    }
+
+    /// Whether every member reads this feature level.
+    pub(crate) fn reads(&self, level: u32) -> bool {
+        self.cluster().is_some_and(|cluster| cluster.feature_level >= level)
     }
 
     /// The cluster's time: the latest that apply has seen.
@@ -151,13 +161,18 @@ impl State {
         &self.licenses
     }
 
+    /// What each answer of the portal brought, by the binding's serial; the oldest are forgotten.
+    pub fn license_history(&self) -> &Table<u64, LicenseHistoryEntry> {
+        &self.license_history
+    }
+
     /// The answer that a request got before, while it is remembered.
     pub fn answered(&self, request: RequestId) -> Option<&AnsweredRequest> {
         self.requests.get(&request)
     }
 
     /// All tables, in the order of their tags.
-    pub fn tables(&self) -> [&dyn AnyTable; 14] {
+    pub fn tables(&self) -> [&dyn AnyTable; 15] {
         [
             &self.cluster,
             &self.clock,
@@ -173,10 +188,11 @@ impl State {
             &self.ca_rotation,
             &self.certificates,
             &self.pending_joins,
+            &self.license_history,
         ]
     }
 
-    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 14] {
+    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 15] {
         [
             &mut self.cluster,
             &mut self.clock,
@@ -192,6 +208,7 @@ impl State {
             &mut self.ca_rotation,
             &mut self.certificates,
             &mut self.pending_joins,
+            &mut self.license_history,
         ]
     }
 

@@ -88,7 +88,7 @@ fn numbered<T: Serialize + std::fmt::Debug>(count: usize, values: &[T], number: 
 
 #[test]
 fn commands_keep_their_numbers() {
-    numbered(20, &specimens::one_of_each_command(), |command| match command {
+    numbered(21, &specimens::one_of_each_command(), |command| match command {
         Command::InitCluster(_) => 0,
         Command::AdmitNode(_) => 1,
         Command::ReportNode(_) => 2,
@@ -109,12 +109,13 @@ fn commands_keep_their_numbers() {
         Command::AdvanceCa(_) => 17,
         Command::RequestJoin(_) => 18,
         Command::DecideJoin(_) => 19,
+        Command::SetTelemetry(_) => 20,
     });
 }
 
 #[test]
 fn outcomes_keep_their_numbers() {
-    numbered(19, &specimens::one_of_each_outcome(), |outcome| match outcome {
+    numbered(20, &specimens::one_of_each_outcome(), |outcome| match outcome {
         Outcome::Nothing => 0,
         Outcome::ClusterInitialized { .. } => 1,
         Outcome::NodeAdmitted { .. } => 2,
@@ -134,6 +135,7 @@ fn outcomes_keep_their_numbers() {
         Outcome::CaRotated { .. } => 16,
         Outcome::JoinPending { .. } => 17,
         Outcome::JoinRefused => 18,
+        Outcome::TelemetrySet { .. } => 19,
     });
 }
 
@@ -183,6 +185,7 @@ fn number_and_code(refusal: &Refusal) -> (u8, &'static str) {
         Refusal::JoinRefused { .. } => (40, "join_refused"),
         Refusal::NoPendingJoin(_) => (41, "no_pending_join"),
         Refusal::JoinDecided { .. } => (42, "join_decided"),
+        Refusal::ActivationSuperseded { .. } => (43, "activation_superseded"),
     }
 }
 
@@ -192,7 +195,7 @@ fn refusals_keep_their_numbers_and_codes() {
     // One of the answers' refusals stands for all of them: they have one number here.
     let mut one_each = refusals.clone();
     one_each.dedup_by_key(|refusal| number_and_code(refusal).0);
-    numbered(43, &one_each, |refusal| number_and_code(refusal).0);
+    numbered(44, &one_each, |refusal| number_and_code(refusal).0);
     let codes: BTreeSet<&str> = refusals.iter().map(Refusal::code).collect();
     assert_eq!(codes.len(), refusals.len(), "every refusal has a code of its own");
     for refusal in &refusals {

@@ -8,6 +8,7 @@ pub(crate) mod admit;
 mod approval;
 mod authority;
 mod clock;
+mod history;
 mod init;
 mod install;
 mod remove;
