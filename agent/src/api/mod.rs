@@ -2,6 +2,7 @@
 //!
 //! A face decodes into domain types, asks a service, and encodes the answer. It decides nothing.
 
+mod activations;
 mod admin;
 mod admin_wire;
 mod auth;
