@@ -27,7 +27,13 @@ use self::{
     prepared::{Prepared, prepare},
 };
 use crate::{
-    api::{AdminApi, ClusterApi, NodeGate, http, license::LicenseApi, ops},
+    api::{
+        AdminApi, ClusterApi, NodeGate,
+        access::{Door, Gate, guarded},
+        http,
+        license::LicenseApi,
+        ops,
+    },
     clock,
     cluster::{
         Cluster, ClusterOptions, Expelled, OwnIdentity, ProposeError, RaftReceiver, RaftRuntime, RaftStopped,
@@ -285,7 +291,6 @@ impl Node {
         let admin = AdminApi {
             cluster: cluster.clone(),
             own: own.clone(),
-            gate: gate.clone(),
             activations: activations.clone(),
             licensing: licensing.clone(),
             telemetry: telemetry.clone(),
@@ -300,6 +305,7 @@ impl Node {
             certificates.clone(),
             dir.path().to_owned(),
         );
+        let access = Gate { own: own.clone(), nodes: gate.clone(), metrics: metrics.clone() };
         let node_routes = Routes::new(RaftReceiver::service(cluster.clone(), gate))
             .add_service(cluster_api)
             .add_service(admin.clone().service());
@@ -316,7 +322,10 @@ impl Node {
         let ops_state = ops::OpsState { metrics: metrics.clone(), licensing: licensing.clone(), ready };
         let http_state = http::HttpState { cluster: cluster.clone(), licensing: licensing.clone() };
 
-        let listener = |name, router| Listener::new(name, router, Limits::default(), &tracker, &stop);
+        let listener = |door: Door, router| {
+            let router = guarded(door, router, &access);
+            Listener::new(door.as_str(), router, Limits::default(), &tracker, &stop)
+        };
         let listen = &config.listen;
         let raft_port = tracker.spawn_on(bind("node-to-node", listen.raft), &raft_handle).await??;
         let http_port = bind("management", listen.http).await?;
@@ -325,19 +334,19 @@ impl Node {
         let product_socket = bind_socket("product", &listen.socket, 0o666)?;
         let admin_socket = bind_socket("administration", &listen.admin_socket, 0o600)?;
         let (closed, closed_connections) = mpsc::channel(16);
-        listener("node-to-node", node_routes.into_axum_router())
+        listener(Door::Node, node_routes.into_axum_router())
             .for_members(raft_handle.clone(), Members { peers, closed })
             .serve_tcp(raft_port, Some(tls.server));
         tracker.spawn_on(
             watch_closed_connections(cluster.clone(), closed_connections, stop.clone()),
             &raft_handle,
         );
-        listener("management", http::router(http_state)).serve_tcp(http_port, Some(web_tls));
+        listener(Door::Management, http::router(http_state)).serve_tcp(http_port, Some(web_tls));
         let product_router = product_routes.into_axum_router();
-        listener("product", product_router.clone()).serve_tcp(product_port, None);
-        listener("product", product_router).serve_unix(product_socket);
-        listener("administration", Routes::new(admin.service()).into_axum_router()).serve_unix(admin_socket);
-        listener("operations", ops::router(ops_state)).serve_tcp(ops_port, None);
+        listener(Door::Product, product_router.clone()).serve_tcp(product_port, None);
+        listener(Door::Product, product_router).serve_unix(product_socket);
+        listener(Door::Admin, Routes::new(admin.service()).into_axum_router()).serve_unix(admin_socket);
+        listener(Door::Operations, ops::router(ops_state)).serve_tcp(ops_port, None);
         tracing::info!(
             name = %own.name, node = %own.node_id, role = %own.role, raft = %listen.raft, http = %listen.http,
             grpc = %listen.grpc, ops = %listen.ops, "this node serves"
@@ -409,7 +418,7 @@ async fn bootstrap(cluster: &Cluster, dir: &DataDir, own: &NodeFile) -> Result<(
         _ => return Err(failed(&"the file 'bootstrap' in the data directory belongs to another node")),
     }
     cluster.begin().await?;
-    match cluster.propose(command).await {
+    match cluster.propose(command, &cluster.itself()).await {
         Ok(answer) => match answer.result {
             // A crash between commit and removal: it is done already.
             Ok(_) | Err(Refusal::AlreadyInitialized) => Ok(dir.remove_bootstrap()?),

@@ -69,6 +69,9 @@ pub struct Metrics {
     /// Snapshots that were refused or broke off.
     pub snapshot_receive_failures: IntCounter,
 
+    /// Calls that were refused because of who asked, label `face`.
+    pub calls_denied: IntCounterVec,
+
     /// Index of the last entry whose licenses this node shows.
     pub license_applied_index: IntGauge,
     /// License files and receipts that could not be written.
@@ -195,6 +198,11 @@ impl Metrics {
             snapshot_receive_failures: new.int_counter(
                 "quorate_network_snapshot_receive_failures_total",
                 "Snapshots that were refused, or whose transfer broke off.",
+            )?,
+            calls_denied: new.int_counter_vec(
+                "quorate_api_calls_denied_total",
+                "Calls that were refused because of who asked, or because there is no such method.",
+                &["face"],
             )?,
             license_applied_index: new.int_gauge(
                 "quorate_license_applied_index",
@@ -377,6 +385,7 @@ mod tests {
         metrics.peer_sent_bytes.with_label_values(&["ms2"]).inc();
         metrics.peer_received_bytes.with_label_values(&["ms2"]).inc();
         metrics.portal_request_duration.with_label_values(&["ok"]).observe(0.1);
+        metrics.calls_denied.with_label_values(&["node"]).inc();
         let end = Some(Timestamp::from_unix_ms(1_800_000_000_000));
         metrics.show_license(&TenantId::default_tenant(), &LicenseStatus::Active, Serial(3), end);
         metrics

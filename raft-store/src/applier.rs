@@ -3,7 +3,8 @@
 use quorate_license::Timestamp;
 
 use crate::{
-    codec::{self, CodecError},
+    audit,
+    codec::CodecError,
     command::Command,
     digest::Digest,
     proposal::{Answer, Proposal, Revision},
@@ -56,7 +57,7 @@ impl Applier {
     /// [`ApplyError::UnreadableEntry`].
     pub fn apply(&mut self, index: u64, proposal: &EncodedProposal) -> Result<Answer, ApplyError> {
         let proposal: Proposal =
-            codec::decode(&proposal.0).map_err(|source| ApplyError::UnreadableEntry { index, source })?;
+            Proposal::decode(&proposal.0).map_err(|source| ApplyError::UnreadableEntry { index, source })?;
         if let Some(answered) = self.state.requests.get(&proposal.request) {
             return Ok(answered.answer.clone());
         }
@@ -65,12 +66,17 @@ impl Applier {
             self.state.clock.put(Only, Clock { time: now });
         }
         let changes_licensing = changes_licensing(&proposal.command);
-        let result = proposal.command.apply(&mut self.state, now);
+        let asked = audit::Asked::of(&self.state, proposal.asked_by, &proposal.command);
+        let result = match asked.may(&self.state, now) {
+            Ok(()) => proposal.command.apply(&mut self.state, now),
+            Err(refusal) => Err(refusal),
+        };
         if changes_licensing && result.is_ok() {
             crate::state::refresh_reactivation(&mut self.state, now);
         }
         let epoch = self.state.cluster().map_or(0, |cluster| cluster.epoch.number);
         let answer = Answer { revision: Revision { epoch, index }, result };
+        asked.record(&mut self.state, &answer, now);
         self.remember(index, &proposal.request, &answer, now);
         Ok(answer)
     }

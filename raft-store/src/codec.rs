@@ -4,6 +4,9 @@
 //! record := version byte | bincode (standard configuration: little endian, varint)
 //! ```
 //!
+//! A kind of record that was changed has a further form under a version of its own ([`encode_as`]); the older form
+//! stays readable.
+//!
 //! This is the only file that names the `bincode` crate. Its format is fixed by the order of struct
 //! fields and enum variants, so both are append-only for enums and frozen for structs: a changed
 //! struct is a new variant or a new record type. Golden files hold every released format.
@@ -31,10 +34,12 @@ pub enum CodecError {
     #[error("the record is empty")]
     Empty,
     /// The record was written by another version of this software.
-    #[error("the record has format version {found}; this build reads version {VERSION}")]
+    #[error("the record has format version {found}; this build reads version {reads}")]
     Version {
         /// The version byte that was found.
         found: u8,
+        /// The highest one that this build reads of such a record.
+        reads: u8,
     },
     /// The record is larger than [`MAX_RECORD_BYTES`].
     #[error("the record has {0} bytes, more than the {MAX_RECORD_BYTES} allowed")]
@@ -61,8 +66,16 @@ impl From<CodecError> for std::io::Error {
 /// # Errors
 /// [`CodecError::Unencodable`] if the value's `Serialize` refuses, which no type of this crate does.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    encode_as(VERSION, value)
+}
+
+/// Encodes `value` as a record of this version.
+///
+/// # Errors
+/// See [`encode`].
+pub fn encode_as<T: Serialize>(version: u8, value: &T) -> Result<Vec<u8>, CodecError> {
     let mut record = Vec::with_capacity(64);
-    record.push(VERSION);
+    record.push(version);
     bincode::serde::encode_into_std_write(value, &mut record, config::standard())
         .map_err(|error| CodecError::Unencodable(error.to_string()))?;
     Ok(record)
@@ -73,9 +86,17 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// Every variant of [`CodecError`] but `Unencodable`.
 pub fn decode<T: DeserializeOwned>(record: &[u8]) -> Result<T, CodecError> {
-    let (&version, body) = record.split_first().ok_or(CodecError::Empty)?;
-    if version != VERSION {
-        return Err(CodecError::Version { found: version });
+    decode_as(VERSION, record)
+}
+
+/// Decodes a record of this version.
+///
+/// # Errors
+/// See [`decode`].
+pub fn decode_as<T: DeserializeOwned>(reads: u8, record: &[u8]) -> Result<T, CodecError> {
+    let (&found, body) = record.split_first().ok_or(CodecError::Empty)?;
+    if found != reads {
+        return Err(CodecError::Version { found, reads });
     }
     if record.len() > MAX_RECORD_BYTES {
         return Err(CodecError::TooLarge(record.len()));
@@ -113,7 +134,7 @@ mod tests {
         record.push(0);
         assert!(matches!(decode::<(u8, u8)>(&record), Err(CodecError::TrailingBytes(1))));
         record[0] = 9;
-        assert!(matches!(decode::<(u8, u8)>(&record), Err(CodecError::Version { found: 9 })));
+        assert!(matches!(decode::<(u8, u8)>(&record), Err(CodecError::Version { found: 9, reads: 1 })));
     }
 
     #[test]

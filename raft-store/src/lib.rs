@@ -7,6 +7,7 @@
 //! Without the feature `rocksdb` only the pure part is built: codec, commands, apply, state.
 
 mod applier;
+pub mod audit;
 pub mod codec;
 pub mod command;
 mod digest;

@@ -282,6 +282,12 @@ pub enum Refusal {
         /// When.
         at: Timestamp,
     },
+    /// Who asks shows a token that lets nobody in any more.
+    #[error("the administrator's token {0} has expired or was revoked, or is not known to this cluster")]
+    AskerTokenInvalid(TokenId),
+    /// Who asks shows a token that does not let it make changes.
+    #[error("the token {0} lets its bearer read, and not make changes")]
+    AskerMayNotChange(TokenId),
     /// A newer activation took the place of the one that a license key answers.
     #[error(
         "this license key answers activation {nonce}, which was superseded: its place was taken by activation {by}"
@@ -341,6 +347,8 @@ impl Refusal {
             Refusal::JoinRefused { .. } => "join_refused",
             Refusal::NoPendingJoin(_) => "no_pending_join",
             Refusal::JoinDecided { .. } => "join_decided",
+            Refusal::AskerTokenInvalid(_) => "token_invalid",
+            Refusal::AskerMayNotChange(_) => "token_reads_only",
             Refusal::ActivationSuperseded { .. } => "activation_superseded",
         }
     }

@@ -6,7 +6,7 @@ use quorate_proto::v1 as proto;
 use quorate_raft_store::{Refusal, State, state::Method};
 use zeroize::Zeroizing;
 
-use super::{ApiError, ErrorKind, admin::invalid, admin_wire};
+use super::{ApiError, Caller, ErrorKind, admin::invalid, admin_wire};
 use crate::{
     clock,
     service::{
@@ -16,10 +16,7 @@ use crate::{
 };
 
 /// What an administrator asks for.
-pub(super) fn request(
-    asked: proto::ActivateRequest,
-    requested_by: &str,
-) -> Result<ActivationRequest, ApiError> {
+pub(super) fn request(asked: proto::ActivateRequest, caller: Caller) -> Result<ActivationRequest, ApiError> {
     let proto::ActivateRequest { kind, tenant, activation_key, nodes, offline, renew } = asked;
     let activation_key = Zeroizing::new(activation_key);
     let kind = kind.parse::<ActivationKind>().map_err(|error| invalid("kind_malformed", error))?;
@@ -40,7 +37,7 @@ pub(super) fn request(
         renew,
         activation_key,
         confirmed: nodes.into_iter().map(NodeId).collect(),
-        requested_by: requested_by.to_owned(),
+        caller,
     })
 }
 
@@ -111,7 +108,15 @@ pub(super) fn telemetry(
 
 #[cfg(test)]
 mod tests {
+    use quorate_raft_store::audit::AskedBy;
+
     use super::*;
+    use crate::api::auth::Access;
+
+    fn caller() -> Caller {
+        let asked_by = AskedBy::node(NodeId(1));
+        Caller { name: "anna".to_owned(), access: Access::Administrator, asked_by }
+    }
 
     #[test]
     fn a_key_is_asked_for_exactly_where_the_kind_has_one() {
@@ -122,7 +127,9 @@ mod tests {
                 activation_key: activation_key.to_owned(),
                 ..Default::default()
             };
-            request(asked, "anna").map(|request| request.activation_key.is_some()).map_err(|error| error.code)
+            request(asked, caller())
+                .map(|request| request.activation_key.is_some())
+                .map_err(|error| error.code)
         };
         for (kind, given, expected) in [
             ("activate", key.as_str(), Ok(true)),

@@ -8,13 +8,14 @@ use quorate_proto::v1::{
     ActivateEvent, ActivateRequest, ClusterHealthRequest, ClusterHealthResponse, CreateTokenRequest,
     CreateTokenResponse, DecideJoinRequest, DecideJoinResponse, InstallLicenseRequest,
     InstallLicenseResponse, LicenseHistoryRequest, LicenseHistoryResponse, ListActivationsRequest,
-    ListActivationsResponse, ListCertificatesRequest, ListCertificatesResponse, ListPendingJoinsRequest,
-    ListPendingJoinsResponse, ListTokensRequest, ListTokensResponse, PlanActivationRequest,
-    PlanActivationResponse, RemoveNodeRequest, RemoveNodeResponse, RenameNodeRequest, RenameNodeResponse,
-    RevokeTokenRequest, RevokeTokenResponse, RotateCaRequest, RotateCaResponse, RotateCertificateRequest,
-    RotateCertificateResponse, SetTelemetryRequest, SetTelemetryResponse, ShowCaRequest, ShowCaResponse,
-    ShowLicenseRequest, ShowLicenseResponse, ShowTelemetryRequest, ShowTelemetryResponse, StatusRequest,
-    StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
+    ListActivationsResponse, ListAuditRequest, ListAuditResponse, ListCertificatesRequest,
+    ListCertificatesResponse, ListPendingJoinsRequest, ListPendingJoinsResponse, ListTokensRequest,
+    ListTokensResponse, PlanActivationRequest, PlanActivationResponse, RemoveNodeRequest, RemoveNodeResponse,
+    RenameNodeRequest, RenameNodeResponse, RevokeTokenRequest, RevokeTokenResponse, RotateCaRequest,
+    RotateCaResponse, RotateCertificateRequest, RotateCertificateResponse, SetTelemetryRequest,
+    SetTelemetryResponse, ShowCaRequest, ShowCaResponse, ShowLicenseRequest, ShowLicenseResponse,
+    ShowTelemetryRequest, ShowTelemetryResponse, StatusRequest, StatusResponse, TransferLeaderRequest,
+    TransferLeaderResponse,
     admin_service_server::{AdminService, AdminServiceServer},
 };
 use quorate_raft_store::{Refusal, RequestId, state::TokenPurpose};
@@ -24,8 +25,8 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::{
-    ApiError, ErrorKind, NodeGate, activations, admin_wire,
-    auth::{Caller, bearer, caller, denied},
+    ApiError, ErrorKind, activations, admin_wire, audit,
+    auth::{Access, Caller, denied},
     certificates, joins,
     relay::{Relay, first_license_node},
 };
@@ -50,8 +51,6 @@ pub struct AdminApi {
     pub cluster: Arc<Cluster>,
     /// Whose node it is.
     pub own: Arc<NodeFile>,
-    /// Who may vouch for an administrator.
-    pub gate: NodeGate,
     /// The node's activations.
     pub activations: Arc<Activations>,
     /// What is licensed.
@@ -70,20 +69,26 @@ impl AdminApi {
         AdminServiceServer::new(self)
     }
 
+    /// Who asks, as the gate has found out.
     fn caller<T>(&self, request: &Request<T>) -> Result<Caller, ApiError> {
-        caller(request, &self.own, &self.gate, self.cluster.views())
+        request.extensions().get::<Caller>().cloned().ok_or_else(|| {
+            ApiError::new(ErrorKind::Denied, "denied", "nobody has looked at who asks", "see this node's log")
+        })
     }
 
     /// Who asks for a change; readers may not.
     fn administrator<T>(&self, request: &Request<T>, what: &str) -> Result<Caller, ApiError> {
-        match self.caller(request)? {
-            Caller::Reader => Err(denied(what)),
-            caller @ Caller::Administrator(_) => Ok(caller),
+        let caller = self.caller(request)?;
+        match caller.access {
+            Access::Viewer => Err(denied(&caller, what)),
+            Access::Administrator => Ok(caller),
         }
     }
 
     fn relay<'a, T>(&'a self, request: &'a Request<T>, caller: &'a Caller) -> Relay<'a> {
-        Relay { cluster: &self.cluster, caller, token: bearer(request.metadata()) }
+        let bearer = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        let token = bearer.and_then(|value| value.strip_prefix("Bearer "));
+        Relay { cluster: &self.cluster, caller, token }
     }
 
     /// Whether this node can't carry a change out by itself.
@@ -195,7 +200,7 @@ impl AdminService for AdminApi {
                 .into_inner();
             return Ok(Response::new(events.boxed()));
         }
-        Ok(Response::new(self.start(activations::request(request.into_inner(), caller.name())?)))
+        Ok(Response::new(self.start(activations::request(request.into_inner(), caller)?)))
     }
 
     async fn list_activations(
@@ -220,7 +225,7 @@ impl AdminService for AdminApi {
             let to = self.relay(&request, &caller).management_server()?;
             return relayed!(self, request, caller, to, install_license);
         }
-        let installed = self.activations.install(&request.get_ref().license_key).await?;
+        let installed = self.activations.install(&request.get_ref().license_key, &caller).await?;
         Ok(Response::new(activations::installed(installed)))
     }
 
@@ -250,7 +255,7 @@ impl AdminService for AdminApi {
             return relayed!(self, request, caller, to, set_telemetry);
         }
         let enabled = request.get_ref().enabled;
-        self.telemetry.set(enabled, caller.name()).await?;
+        self.telemetry.set(enabled, &caller).await?;
         Ok(Response::new(SetTelemetryResponse { enabled }))
     }
 
@@ -263,7 +268,7 @@ impl AdminService for AdminApi {
             let to = self.relay(&request, &caller).management_server()?;
             return relayed!(self, request, caller, to, create_token);
         }
-        let CreateTokenRequest { role, node_name, label, ttl_seconds, request_id, approval } =
+        let CreateTokenRequest { role, node_name, label, ttl_seconds, request_id, approval, access } =
             request.into_inner();
         let purpose = if role.is_empty() {
             if label.is_empty() || label.len() > 128 {
@@ -273,7 +278,11 @@ impl AdminService for AdminApi {
                 )
                 .into());
             }
-            TokenPurpose::Admin { label }
+            match access.as_str() {
+                "" | "admin" => TokenPurpose::Admin { label },
+                "viewer" => TokenPurpose::Viewer { label },
+                _ => return Err(invalid("access_malformed", "the access is admin or viewer").into()),
+            }
         } else {
             let name = (!node_name.is_empty()).then(|| node_name.parse()).transpose();
             let role = role.parse().map_err(|e| invalid("role_malformed", e))?;
@@ -291,7 +300,7 @@ impl AdminService for AdminApi {
             let bytes = bytes.map_err(|_| invalid("request_id_malformed", "a request id has 16 bytes"))?;
             Some(RequestId(u128::from_be_bytes(bytes)))
         };
-        let token = create_token(&self.cluster, purpose, ttl_seconds, caller.name(), request_id).await?;
+        let token = create_token(&self.cluster, purpose, ttl_seconds, &caller, request_id).await?;
         Ok(Response::new(CreateTokenResponse {
             id: token.id.to_string(),
             token: token.text.map(|text| text.to_string()).unwrap_or_default(),
@@ -320,8 +329,16 @@ impl AdminService for AdminApi {
             return relayed!(self, request, caller, to, revoke_token);
         }
         let id = request.get_ref().id.parse().map_err(|e| invalid("token_id_malformed", e))?;
-        revoke_token(&self.cluster, id).await?;
+        revoke_token(&self.cluster, id, &caller).await?;
         Ok(Response::new(RevokeTokenResponse {}))
+    }
+
+    async fn list_audit(
+        &self,
+        request: Request<ListAuditRequest>,
+    ) -> Result<Response<ListAuditResponse>, Status> {
+        self.caller(&request)?;
+        Ok(Response::new(audit::list(&self.cluster.view().state, request.get_ref())))
     }
 
     async fn cluster_health(
@@ -363,7 +380,7 @@ impl AdminService for AdminApi {
             let leader = self.cluster.hand_over(None, HAND_OVER_DEADLINE).await.map_err(not_handed_over)?;
             return relayed!(self, request, caller, leader, remove_node);
         }
-        let removed = remove_node(&self.cluster, node, caller.name()).await?;
+        let removed = remove_node(&self.cluster, node, &caller).await?;
         Ok(Response::new(RemoveNodeResponse {
             node: removed.node.id.0,
             name: removed.node.name.to_string(),
@@ -382,7 +399,7 @@ impl AdminService for AdminApi {
         }
         let RenameNodeRequest { node, name } = request.into_inner();
         let name = name.parse().map_err(|error| invalid("node_name_malformed", error))?;
-        rename_node(&self.cluster, NodeId(node), name, caller.name()).await?;
+        rename_node(&self.cluster, NodeId(node), name, &caller).await?;
         Ok(Response::new(RenameNodeResponse {}))
     }
 
@@ -403,7 +420,7 @@ impl AdminService for AdminApi {
             let to = self.relay(&request, &caller).management_server()?;
             return relayed!(self, request, caller, to, decide_join);
         }
-        Ok(Response::new(joins::decide(&self.cluster, request.into_inner(), caller.name()).await?))
+        Ok(Response::new(joins::decide(&self.cluster, request.into_inner(), &caller).await?))
     }
 
     async fn list_certificates(
@@ -440,7 +457,7 @@ impl AdminService for AdminApi {
             let to = self.relay(&request, &caller).management_server()?;
             return relayed!(self, request, caller, to, rotate_ca);
         }
-        let version = rotate_ca(&self.cluster, self.certificates.signer(), caller.name()).await?;
+        let version = rotate_ca(&self.cluster, self.certificates.signer(), &caller).await?;
         Ok(Response::new(RotateCaResponse { version }))
     }
 

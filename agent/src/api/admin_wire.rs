@@ -215,6 +215,7 @@ pub(super) fn token(token: &Token, now: Timestamp) -> proto::TokenSummary {
             String::new(),
         ),
         TokenPurpose::Admin { label } => ("admin", String::new(), String::new(), label.clone()),
+        TokenPurpose::Viewer { label } => ("viewer", String::new(), String::new(), label.clone()),
     };
     let (state, used_by) = match &token.state {
         TokenState::Used { node, .. } => ("used", Some(node.0)),

@@ -1,19 +1,15 @@
-//! Who may call what.
-//!
-//! | face | who | may |
-//! |---|---|---|
-//! | node-to-node port | any member of this cluster, by certificate | cluster calls; Raft if it is a Management Server |
-//! | node-to-node port | no certificate | `Join`, with a token; administrators, with theirs |
-//! | admin socket on a Management Server | its owner | everything |
-//! | admin socket on a Spooler Controller | its owner | read; the rest with an administrator's token |
-//! | product socket, loopback | the product | the license service |
+//! Who calls: nodes by their certificates, administrators by their tokens or their own socket, and what one node
+//! tells another of whoever asks on it. Who may call what is in [`super::access`].
 
 use std::sync::{Arc, OnceLock};
 
+use axum::http::{Extensions, HeaderMap};
 use quorate_license::{NodeId, NodeRole, Timestamp};
 use quorate_raft_store::{
     Refusal, State, Views,
-    state::{StartId, TokenPurpose},
+    audit::{Actor, AskedBy, Face},
+    codec,
+    state::{StartId, TokenId, TokenPurpose},
 };
 use subtle::ConstantTimeEq;
 use tonic::{
@@ -36,7 +32,9 @@ const FROM: &str = "quorate-from";
 const TO: &str = "quorate-to";
 const START: &str = "quorate-start";
 const ADDRESS: &str = "quorate-address";
+const VETTING: &str = "quorate-vetting";
 const ON_BEHALF: &str = "quorate-on-behalf";
+const ASKED_BY: &str = "quorate-asked-by";
 const AUTHORIZATION: &str = "authorization";
 
 /// Which start of the node's agent a process is. It tells a node from a copy of its data directory.
@@ -78,14 +76,23 @@ pub fn addressed(metadata: &mut MetadataMap, state: &State, from: NodeId, to: No
     }
 }
 
+/// Says that a call is made in order to find out who a node is: whoever answers it looks no further.
+pub fn vetting(metadata: &mut MetadataMap) {
+    insert(metadata, VETTING, "1");
+}
+
 fn insert(metadata: &mut MetadataMap, key: &'static str, value: &str) {
     if let Ok(value) = MetadataValue::try_from(value) {
         metadata.insert(key, value);
     }
 }
 
-fn text<'a>(metadata: &'a MetadataMap, key: &str) -> Option<&'a str> {
-    metadata.get(key).and_then(|value| value.to_str().ok())
+fn text<'a>(headers: &'a HeaderMap, key: &str) -> Option<&'a str> {
+    headers.get(key).and_then(|value| value.to_str().ok())
+}
+
+fn needs_certificate() -> Status {
+    Status::unauthenticated("this call needs a node certificate of the cluster")
 }
 
 /// A node of this cluster that calls, by its certificate.
@@ -108,9 +115,18 @@ pub struct NodeGate {
 /// Who a call says that it comes from, to be looked at by [`NodeGate::vetted`].
 pub struct Asked {
     caller: Result<NodeCaller, Status>,
-    node: Option<NodeId>,
     start: Option<OwnStart>,
     address: String,
+}
+
+/// The address that a caller tells, or else the one that its connection comes from.
+fn address(peer: Option<&PeerInfo>, headers: &HeaderMap) -> String {
+    let told = text(headers, ADDRESS).filter(|address| address.len() <= 262 && !address.is_empty());
+    let remote = || match peer {
+        Some(PeerInfo::Tcp { address, .. }) => address.ip().to_string(),
+        _ => String::new(),
+    };
+    told.map_or_else(remote, str::to_owned)
 }
 
 impl NodeGate {
@@ -126,19 +142,11 @@ impl NodeGate {
 
     /// What a call says of who makes it.
     pub fn asked<T>(&self, request: &Request<T>) -> Asked {
-        let (node, remote) = match request.extensions().get::<PeerInfo>() {
-            Some(PeerInfo::Tcp { identity, address }) => {
-                (identity.map(|identity| identity.node), address.ip().to_string())
-            }
-            _ => (None, String::new()),
-        };
-        let metadata = request.metadata();
-        let told = text(metadata, ADDRESS).filter(|address| address.len() <= 262 && !address.is_empty());
+        let headers: &HeaderMap = request.metadata().as_ref();
         Asked {
             caller: self.node(request),
-            node,
-            start: text(metadata, START).and_then(OwnStart::parse),
-            address: told.map_or(remote, str::to_owned),
+            start: text(headers, START).and_then(OwnStart::parse),
+            address: address(request.extensions().get::<PeerInfo>(), headers),
         }
     }
 
@@ -147,18 +155,35 @@ impl NodeGate {
     /// # Errors
     /// As [`NodeGate::node`], and `data_directory_cloned`.
     pub async fn vetted(&self, asked: Asked) -> Result<NodeCaller, Status> {
-        let (Some(clones), Some(start)) = (&self.clones, asked.start) else { return asked.caller };
-        match (&asked.caller, asked.node) {
-            (Ok(caller), _) => clones.vet(caller.node, start, &asked.address).await?,
-            (Err(refused), Some(node)) => {
-                let code = status_parts(refused).map(|parts| parts.code);
-                if matches!(code.as_deref(), Some("node_start_outdated" | "node_start_repeated")) {
-                    clones.outdated(node, start, &asked.address).await;
-                }
-            }
-            _ => {}
+        let caller = asked.caller?;
+        if let (Some(clones), Some(start)) = (&self.clones, asked.start) {
+            clones.vet(caller.node, start, &asked.address).await?;
         }
-        asked.caller
+        Ok(caller)
+    }
+
+    /// Notes who was refused, if it is a start of a node that is over: a copy, or a node that was rolled back.
+    pub(super) async fn refused(&self, status: &Status, extensions: &Extensions, headers: &HeaderMap) {
+        let code = status_parts(status).map(|parts| parts.code);
+        let is_start = matches!(code.as_deref(), Some("node_start_outdated" | "node_start_repeated"));
+        let peer = extensions.get::<PeerInfo>();
+        let node = match peer {
+            Some(PeerInfo::Tcp { identity: Some(identity), .. }) => identity.node,
+            _ => return,
+        };
+        let start = text(headers, START).and_then(OwnStart::parse);
+        let (Some(clones), Some(start)) = (&self.clones, start) else { return };
+        if is_start && text(headers, VETTING).is_none() {
+            clones.outdated(node, start, &address(peer, headers)).await;
+        }
+    }
+
+    /// The node that calls. Every call is looked at before its message is read; this is what was found.
+    ///
+    /// # Errors
+    /// Unauthenticated, if the call is open to others than nodes and none calls.
+    pub fn node<T>(&self, request: &Request<T>) -> Result<NodeCaller, Status> {
+        request.extensions().get::<NodeCaller>().copied().ok_or_else(needs_certificate)
     }
 
     /// Who calls, by its certificate, which must agree with what the request names. A node that was taken
@@ -166,10 +191,14 @@ impl NodeGate {
     ///
     /// # Errors
     /// A status that names the stranger, `node_removed`, `node_start_outdated` or `node_start_repeated`.
-    pub fn node<T>(&self, request: &Request<T>) -> Result<NodeCaller, Status> {
-        let identity = match request.extensions().get::<PeerInfo>() {
+    pub(super) fn identify(
+        &self,
+        extensions: &Extensions,
+        headers: &HeaderMap,
+    ) -> Result<NodeCaller, Status> {
+        let identity = match extensions.get::<PeerInfo>() {
             Some(PeerInfo::Tcp { identity: Some(identity), .. }) => *identity,
-            _ => return Err(Status::unauthenticated("this call needs a node certificate of the cluster")),
+            _ => return Err(needs_certificate()),
         };
         let own = &self.own;
         if identity.cluster_id != own.cluster_id || identity.epoch_number != own.epoch.number {
@@ -178,8 +207,7 @@ impl NodeGate {
                 identity.cluster_id, identity.epoch_number, own.cluster_id, own.epoch.number
             )));
         }
-        let metadata = request.metadata();
-        let differs = |key, own: String| text(metadata, key).is_some_and(|value| value != own);
+        let differs = |key, own: String| text(headers, key).is_some_and(|value| value != own);
         if differs(CLUSTER, own.cluster_id.to_string()) || differs(EPOCH, own.epoch.number.to_string()) {
             return Err(Status::permission_denied(format!(
                 "node {} asks for another cluster or epoch than this one, {}, epoch {}",
@@ -190,17 +218,17 @@ impl NodeGate {
             return Err(Status::permission_denied(format!(
                 "node {} claims to be node {}",
                 identity.node,
-                text(metadata, FROM).unwrap_or_default()
+                text(headers, FROM).unwrap_or_default()
             )));
         }
         if differs(TO, own.node_id.to_string()) {
             return Err(Status::failed_precondition(format!(
                 "this is node {}, the call is for node {}",
                 own.node_id,
-                text(metadata, TO).unwrap_or_default()
+                text(headers, TO).unwrap_or_default()
             )));
         }
-        let start = text(metadata, START).and_then(OwnStart::parse);
+        let start = text(headers, START).and_then(OwnStart::parse);
         check_member(&self.views.current().state, identity.node, start)?;
         Ok(NodeCaller { node: identity.node, role: identity.role })
     }
@@ -217,11 +245,12 @@ impl NodeGate {
                 caller => Err(Status::permission_denied(format!("node {caller} asks for node {node}"))),
             };
         }
+        let headers: &HeaderMap = request.metadata().as_ref();
         let own = self.own.cluster_id.to_string();
-        if text(request.metadata(), CLUSTER) != Some(own.as_str()) {
+        if text(headers, CLUSTER) != Some(own.as_str()) {
             return Err(Status::permission_denied(format!("this node is of cluster {own}")));
         }
-        let start = text(request.metadata(), START).and_then(OwnStart::parse);
+        let start = text(headers, START).and_then(OwnStart::parse);
         Ok(check_member(&self.views.current().state, node, start)?)
     }
 }
@@ -268,55 +297,127 @@ pub(crate) fn removed(state: &State, node: NodeId) -> ApiError {
     )
 }
 
-/// Who asks as an administrator.
+/// What somebody may do who asks on an administrators' face.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Read.
+    Viewer,
+    /// Everything.
+    Administrator,
+}
+
+/// Who asks on an administrators' face.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Caller {
-    /// Somebody who may do everything; who, in words.
-    Administrator(String),
-    /// Somebody on a Spooler Controller's admin socket, who may read.
-    Reader,
+pub struct Caller {
+    /// Who, in words, for records and logs.
+    pub name: String,
+    /// What it may do.
+    pub access: Access,
+    /// Who and from where, for the audit.
+    pub asked_by: AskedBy,
 }
 
-impl Caller {
-    /// Who asked, in words, for records and logs.
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Caller::Administrator(name) => name,
-            Caller::Reader => "local reader",
-        }
-    }
-}
-
-/// Finds out who asks, on an administrators' face.
+/// Finds out who asks, on an administrators' face of this node.
 ///
 /// # Errors
-/// Unauthenticated, if the face needs a token and there is none; denied, if the token is not valid.
-pub(crate) fn caller<T>(
-    request: &Request<T>,
+/// Unauthenticated, if the face needs a token and there is none; denied, if the token is not valid, or the
+/// socket was opened by another user.
+pub(super) fn caller(
+    (extensions, headers): (&Extensions, &HeaderMap),
     own: &NodeFile,
     gate: &NodeGate,
-    views: &Views,
+    face: Face,
 ) -> Result<Caller, ApiError> {
-    if let Some(token) = bearer(request.metadata()) {
-        return check_token(token, &views.current().state, clock::now());
-    }
-    match request.extensions().get::<PeerInfo>() {
-        Some(PeerInfo::Local { .. }) if own.role == NodeRole::Management => {
-            Ok(Caller::Administrator(format!("local administrator on {}", own.name)))
+    let here = |actor, address| AskedBy { actor, node: own.node_id, face, address };
+    let view = gate.views.current();
+    let peer = extensions.get::<PeerInfo>();
+    let node = match peer {
+        Some(PeerInfo::Tcp { identity: Some(_), .. }) => {
+            Some(gate.identify(extensions, headers).map_err(|status| stranger(&status))?)
         }
-        Some(PeerInfo::Local { .. }) => Ok(Caller::Reader),
-        Some(PeerInfo::Tcp { identity: Some(_), .. }) => on_behalf(request, gate),
+        Some(PeerInfo::Local { uid }) => {
+            owner(*uid)?;
+            None
+        }
+        _ => None,
+    };
+    let address = match peer {
+        Some(PeerInfo::Tcp { address, .. }) => Some(address.to_string()),
+        _ => None,
+    };
+    // What a node tells of whoever asked it: a Management Server's word counts, a Spooler Controller's only of itself.
+    let told = node.and_then(|node| {
+        told(headers).filter(|told| node.role == NodeRole::Management || told.node == node.node)
+    });
+    if let Some(token) = bearer(headers) {
+        let (id, name, access) = check_token(token, &view.state, clock::now())?;
+        let actor = Actor::Token(id);
+        let asked_by = match (told, node) {
+            (Some(told), _) => AskedBy { actor, ..told },
+            (None, Some(node)) => AskedBy { actor, node: node.node, face: Face::NodePort, address: None },
+            (None, None) => here(actor, address),
+        };
+        return Ok(Caller { name, access, asked_by });
+    }
+    match (peer, node) {
+        (Some(PeerInfo::Local { uid }), _) => {
+            let administers = own.role == NodeRole::Management;
+            Ok(Caller {
+                name: format!("local administrator on {}", own.name),
+                access: if administers { Access::Administrator } else { Access::Viewer },
+                asked_by: here(Actor::Local { uid: *uid }, None),
+            })
+        }
+        (_, Some(node)) => on_behalf(headers, node, told).ok_or_else(needs_token),
         _ => Err(needs_token()),
+    }
+}
+
+/// Somebody with a certificate that doesn't count here is refused by name, token or not.
+fn stranger(status: &Status) -> ApiError {
+    let code = super::status_parts(status).map_or_else(|| "stranger".to_owned(), |parts| parts.code);
+    ApiError::new(ErrorKind::Denied, &code, status.message(), "ask without a node certificate, by a token")
+}
+
+/// The admin socket is for the user that the agent runs as, and for root.
+fn owner(uid: Option<u32>) -> Result<(), ApiError> {
+    let own = nix::unistd::geteuid().as_raw();
+    match uid {
+        Some(uid) if uid == own || uid == 0 => Ok(()),
+        other => Err(ApiError::new(
+            ErrorKind::Denied,
+            "other_user",
+            format!(
+                "the admin socket was opened by the user {}, the agent runs as {own}",
+                other.map_or_else(|| "unknown".to_owned(), |uid| uid.to_string())
+            ),
+            "run the command as the user that the node runs as, or as root",
+        )),
     }
 }
 
 /// A Management Server vouches for an administrator on its own socket; nobody else can.
-fn on_behalf<T>(request: &Request<T>, gate: &NodeGate) -> Result<Caller, ApiError> {
-    let vouched = gate.node(request).ok().filter(|caller| caller.role == NodeRole::Management);
-    match (vouched, text(request.metadata(), ON_BEHALF)) {
-        (Some(_), Some(name)) => Ok(Caller::Administrator(name.to_owned())),
-        _ => Err(needs_token()),
-    }
+fn on_behalf(headers: &HeaderMap, node: NodeCaller, told: Option<AskedBy>) -> Option<Caller> {
+    let name = text(headers, ON_BEHALF).filter(|_| node.role == NodeRole::Management)?;
+    // An agent of an older version tells the name alone.
+    let asked_by = match told {
+        Some(told) if matches!(told.actor, Actor::Local { .. }) => told,
+        Some(_) => return None,
+        None => AskedBy {
+            actor: Actor::Local { uid: None },
+            node: node.node,
+            face: Face::AdminSocket,
+            address: None,
+        },
+    };
+    Some(Caller { name: name.to_owned(), access: Access::Administrator, asked_by })
+}
+
+/// What another node tells of whoever asked it.
+fn told(headers: &HeaderMap) -> Option<AskedBy> {
+    let text = headers.get(ASKED_BY)?.as_bytes();
+    let record = data_encoding::HEXLOWER.decode(text).ok()?;
+    codec::decode(&record).ok()
 }
 
 fn needs_token() -> ApiError {
@@ -324,30 +425,43 @@ fn needs_token() -> ApiError {
         ErrorKind::Unauthenticated,
         "token_required",
         "this needs an administrator's token",
-        "give it with --token-file FILE; `quorate token create --admin LABEL` on a Management Server makes one",
+        "give it with --token-file FILE, or in the header 'Authorization: Bearer TOKEN'; \
+         `quorate token create --admin LABEL` on a Management Server makes one",
     )
 }
 
 /// An error for somebody who may read only.
-pub(crate) fn denied(what: &str) -> ApiError {
-    ApiError::new(
-        ErrorKind::Denied,
-        "denied",
-        format!("{what} needs an administrator's token on a Spooler Controller"),
-        "give it with --token-file FILE, or ask on a Management Server",
-    )
+pub(super) fn denied(caller: &Caller, what: &str) -> ApiError {
+    match caller.asked_by.actor {
+        Actor::Token(id) => ApiError::new(
+            ErrorKind::Denied,
+            "denied",
+            format!("{what} needs an administrator's token; {id} is a viewer's, which lets its bearer read"),
+            "`quorate token create --admin LABEL` on a Management Server makes one",
+        ),
+        _ => ApiError::new(
+            ErrorKind::Denied,
+            "denied",
+            format!("{what} needs an administrator's token on a Spooler Controller"),
+            "give it with --token-file FILE, or ask on a Management Server",
+        ),
+    }
 }
 
 /// The token that a request carries.
-pub(crate) fn bearer(metadata: &MetadataMap) -> Option<&str> {
-    text(metadata, AUTHORIZATION)?.strip_prefix("Bearer ")
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    text(headers, AUTHORIZATION)?.strip_prefix("Bearer ")
 }
 
-/// Whose token it is, if it is valid.
+/// Whose token it is, in words, and what it lets its bearer do, if it is valid.
 ///
 /// # Errors
 /// Denied: malformed, unknown, expired, revoked, or no administrator's token.
-pub(crate) fn check_token(token: &str, state: &State, now: Timestamp) -> Result<Caller, ApiError> {
+pub(super) fn check_token(
+    token: &str,
+    state: &State,
+    now: Timestamp,
+) -> Result<(TokenId, String, Access), ApiError> {
     let refused = |message: &str| {
         ApiError::new(
             ErrorKind::Denied,
@@ -359,37 +473,39 @@ pub(crate) fn check_token(token: &str, state: &State, now: Timestamp) -> Result<
     let token: AdminToken = token.parse().map_err(|_| refused("the administrator's token is malformed"))?;
     let hash = secret_hash(&token.secret);
     let found = state.tokens().get(&token.id).filter(|known| bool::from(known.secret_hash.ct_eq(&hash)));
-    match found {
+    let (access, label) = match found {
         Some(known) if !known.is_valid(state.time().max(now)) => {
-            Err(refused("the administrator's token has expired or was revoked"))
+            return Err(refused("the administrator's token has expired or was revoked"));
         }
         Some(known) => match &known.purpose {
-            TokenPurpose::Admin { label } => {
-                Ok(Caller::Administrator(format!("{label} (token {})", known.id)))
-            }
+            TokenPurpose::Admin { label } => (Access::Administrator, label),
+            TokenPurpose::Viewer { label } => (Access::Viewer, label),
             TokenPurpose::Join { .. } | TokenPurpose::JoinWithApproval { .. } => {
-                Err(refused("a join token does not make an administrator"))
+                return Err(refused("a join token does not make an administrator"));
             }
         },
-        None => Err(refused("the administrator's token is not known to this cluster")),
-    }
+        None => return Err(refused("the administrator's token is not known to this cluster")),
+    };
+    Ok((token.id, format!("{label} (token {})", token.id), access))
 }
 
 /// Carries who asks over to another node: the token itself, or this Management Server's word.
-pub(crate) fn carry(caller: &Caller, token: Option<&str>, metadata: &mut MetadataMap) {
-    match (token, caller) {
-        (Some(token), _) => {
+pub(super) fn carry(caller: &Caller, token: Option<&str>, metadata: &mut MetadataMap) {
+    if let Ok(record) = codec::encode(&caller.asked_by) {
+        insert(metadata, ASKED_BY, &data_encoding::HEXLOWER.encode(&record));
+    }
+    match token {
+        Some(token) => {
             if let Ok(mut value) = MetadataValue::try_from(format!("Bearer {token}")) {
                 value.set_sensitive(true);
                 metadata.insert(AUTHORIZATION, value);
             }
         }
-        (None, Caller::Administrator(name)) => {
-            let name: String =
-                name.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
-            insert(metadata, ON_BEHALF, &name);
+        None if caller.access == Access::Administrator => {
+            let ascii = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+            insert(metadata, ON_BEHALF, &caller.name.chars().map(ascii).collect::<String>());
         }
-        (None, Caller::Reader) => {}
+        None => {}
     }
 }
 

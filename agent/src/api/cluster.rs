@@ -22,7 +22,7 @@ use super::{ApiError, Asked, ErrorKind, NodeGate};
 use crate::{
     cluster::Cluster,
     host,
-    net::Announced,
+    net::{Announced, PeerInfo},
     pki::JoinToken,
     service::{Admission, Certificates, Joiner, Signing},
 };
@@ -135,8 +135,12 @@ pub fn read_join_request(request: JoinRequest) -> Result<(JoinToken, Joiner), St
 #[tonic::async_trait]
 impl ClusterService for ClusterApi {
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
+        let address = match request.extensions().get::<PeerInfo>() {
+            Some(PeerInfo::Tcp { address, .. }) => Some(address.to_string()),
+            _ => None,
+        };
         let (token, joiner) = read_join_request(request.into_inner())?;
-        let admitted = self.admission.admit(token, joiner).await?;
+        let admitted = self.admission.admit(token, joiner, address).await?;
         Ok(Response::new(JoinResponse {
             cluster_id: admitted.cluster_id.to_string(),
             epoch_number: admitted.epoch.number,

@@ -138,9 +138,16 @@ impl From<Refusal> for ApiError {
             Refusal::ReplacedComputerDiffers { .. } => {
                 "run it on the computer of the node that is replaced; transfers come with a later version"
             }
+            Refusal::AskerTokenInvalid(_) | Refusal::AskerMayNotChange(_) => {
+                "`quorate token list` on a Management Server shows the valid ones"
+            }
             _ => "",
         };
-        ApiError::new(ErrorKind::Refused, refusal.code(), refusal.to_string(), hint)
+        let kind = match &refusal {
+            Refusal::AskerTokenInvalid(_) | Refusal::AskerMayNotChange(_) => ErrorKind::Denied,
+            _ => ErrorKind::Refused,
+        };
+        ApiError::new(kind, refusal.code(), refusal.to_string(), hint)
     }
 }
 

@@ -7,7 +7,7 @@ use quorate_raft_store::{
     state::{JoinDecision, PendingJoin, TokenId},
 };
 
-use super::{ApiError, ErrorKind};
+use super::{ApiError, Caller, ErrorKind};
 use crate::{cluster::Cluster, setup::key_fingerprint};
 
 pub(super) fn list(state: &State) -> proto::ListPendingJoinsResponse {
@@ -58,12 +58,13 @@ pub(super) fn warnings(state: &State) -> Vec<String> {
 pub(super) async fn decide(
     cluster: &Cluster,
     request: proto::DecideJoinRequest,
-    decided_by: &str,
+    caller: &Caller,
 ) -> Result<proto::DecideJoinResponse, ApiError> {
     let proto::DecideJoinRequest { node, accept } = request;
     let (token, name) = find(&cluster.view().state, &node)?;
-    let command = DecideJoin { token, accept, decided_by: decided_by.to_owned() };
-    let node = match cluster.propose(Command::DecideJoin(command)).await?.result? {
+    let decided_by = &caller.name;
+    let command = DecideJoin { token, accept, decided_by: decided_by.clone() };
+    let node = match cluster.propose(Command::DecideJoin(command), &caller.asked_by).await?.result? {
         Outcome::NodeAdmitted { node } => Some(node.0),
         Outcome::JoinRefused => None,
         other => {

@@ -2,9 +2,11 @@
 //!
 //! A face decodes into domain types, asks a service, and encodes the answer. It decides nothing.
 
+pub mod access;
 mod activations;
 mod admin;
 mod admin_wire;
+mod audit;
 mod auth;
 mod certificates;
 mod cluster;
@@ -17,6 +19,6 @@ mod relay;
 
 pub use admin::AdminApi;
 pub(crate) use auth::removed;
-pub use auth::{Asked, NodeCaller, NodeGate, OwnStart, addressed};
+pub use auth::{Access, Asked, Caller, NodeCaller, NodeGate, OwnStart, addressed, vetting};
 pub use cluster::{ClusterApi, read_join_request};
 pub use error::{ApiError, ErrorKind, StatusParts, status_parts};

@@ -37,12 +37,16 @@ pub struct OpsState {
     pub ready: Ready,
 }
 
+/// The paths of the operations port.
+pub(super) const ROUTES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
 /// The routes of the operations port.
 pub fn router(state: OpsState) -> Router {
+    let [health_at, ready_at, metrics_at] = ROUTES;
     Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+        .route(health_at, get(|| async { "ok\n" }))
+        .route(ready_at, get(readyz))
+        .route(metrics_at, get(metrics))
         .with_state(state)
 }
 

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    ca::CaCommand, cert::CertCommand, cluster::ClusterCommand, completion::CompletionArgs,
-    config::ConfigCommand, debug::DebugCommand, init::InitArgs, join::JoinArgs, license::LicenseCommand,
-    node::NodeCommand, output::Format, serve::ServeArgs, telemetry::TelemetryCommand, token::TokenCommand,
+    audit::AuditCommand, ca::CaCommand, cert::CertCommand, cluster::ClusterCommand,
+    completion::CompletionArgs, config::ConfigCommand, debug::DebugCommand, init::InitArgs, join::JoinArgs,
+    license::LicenseCommand, node::NodeCommand, output::Format, serve::ServeArgs,
+    telemetry::TelemetryCommand, token::TokenCommand,
 };
 
 /// Where a node's configuration is if nothing else is said.
@@ -97,6 +98,9 @@ pub(crate) enum Command {
     /// Create, list and revoke tokens for nodes and administrators.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Show, export and verify who asked for what.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Look after the cluster itself.
     #[command(subcommand)]
     Cluster(ClusterCommand),
@@ -173,6 +177,11 @@ mod tests {
             "token create --admin backup",
             "token list",
             "token revoke 0123456789abcdef",
+            "token create --admin reports --access viewer",
+            "audit list --since 2026-11-21T12:00:00Z --limit 5 --actor anna --command CreateToken",
+            "audit export",
+            "audit verify",
+            "audit verify FILE",
             "cluster health",
             "cluster transfer-leader --to ms-2",
             "cert list",
@@ -207,6 +216,9 @@ mod tests {
             "token create --role printer",
             "token create --admin me --name ms-2",
             "token create --admin me --approval",
+            "token create --admin me --access root",
+            "token create --role spooler --access viewer",
+            "audit list --limit 0",
             "token create --role spooler --ttl 5",
             "init --expected-nodes 0",
             "cert rotate ms-2 --all",

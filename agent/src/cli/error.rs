@@ -8,7 +8,7 @@ use quorate_raft_store::disk::OpenError;
 use serde::Serialize;
 use tonic::{Code, Status};
 
-use super::{Exit, client::ConnectError};
+use super::{Exit, audit::AuditError, client::ConnectError};
 use crate::{
     api::status_parts, app::AppError, config::ConfigError, data_dir::DataDirError,
     host::identity::IdentityError, pki::PkiError, setup::SetupError,
@@ -104,6 +104,9 @@ pub(crate) enum CliError {
     /// A stopped node's store can't be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The records of the audit don't fit together.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The operating system refused something that every program needs.
     #[error("{what}: {cause}")]
     System {
@@ -310,6 +313,7 @@ impl CliError {
             CliError::Config(error) => error.code(),
             CliError::Connect(error) => error.code(),
             CliError::Answer(answer) => &answer.code,
+            CliError::Audit(error) => error.code(),
             CliError::Setup(error) => error.code(),
             CliError::App(error) => app_code(error),
             CliError::Identity(_) => "computer_id_unavailable",
@@ -336,6 +340,7 @@ impl CliError {
             CliError::Config(error) => error.hint(),
             CliError::Connect(error) => error.hint(),
             CliError::Answer(answer) => answer.hint.clone(),
+            CliError::Audit(error) => error.hint().to_owned(),
             CliError::Setup(SetupError::Refused { hint, .. }) => hint.clone(),
             CliError::Setup(SetupError::Unreachable(_)) => {
                 "Check that the server runs and that --server names its node port, 7400 by default.".to_owned()

@@ -6,6 +6,7 @@
 //! ```
 
 mod args;
+mod audit;
 mod bundle;
 mod ca;
 mod cert;
@@ -89,6 +90,7 @@ fn dispatch(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::SupportId => block_on(support_id::run(context)),
         Command::Node(command) => node::run(context, command),
         Command::Token(command) => block_on(token::run(context, command)),
+        Command::Audit(command) => block_on(audit::run(context, command)),
         Command::Cluster(command) => block_on(cluster::run(context, command)),
         Command::Cert(command) => block_on(cert::run(context, command)),
         Command::Ca(command) => block_on(ca::run(context, command)),

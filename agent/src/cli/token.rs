@@ -53,6 +53,10 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "LABEL", value_parser = label)]
     admin: Option<String>,
 
+    /// What an administrator's token lets its bearer do: admin, everything; viewer, read.
+    #[arg(long, value_name = "ACCESS", default_value = "admin", conflicts_with = "role")]
+    access: Access,
+
     /// The only node name that may join with it.
     #[arg(long, value_name = "NODE", conflicts_with = "admin")]
     name: Option<NodeName>,
@@ -64,6 +68,15 @@ pub(crate) struct CreateArgs {
     /// How long it is good for, as 30m, 12h or 7d. By default 1h for a node, 90d for an administrator.
     #[arg(long, value_name = "TIME", value_parser = ttl)]
     ttl: Option<Duration>,
+}
+
+/// What the bearer of an administrator's token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Access {
+    /// Everything.
+    Admin,
+    /// Read.
+    Viewer,
 }
 
 /// A token that was made. Secret.
@@ -122,6 +135,10 @@ async fn create(context: &Context, args: CreateArgs) -> Result<Exit, CliError> {
         ttl_seconds: args.ttl.unwrap_or(default_ttl).as_secs(),
         request_id,
         approval: args.approval,
+        access: match args.access {
+            Access::Viewer => "viewer".to_owned(),
+            Access::Admin => String::new(),
+        },
     };
     let mut admin = context.connect().await?;
     let answer = call(DEADLINE, admin.create_token(within(DEADLINE, request))).await?;

@@ -37,7 +37,7 @@ use super::{
     alarms::{ALARM_CODES, Alarm, Sightings, Told, alarm_hint, cloned_directory, compare, merged},
 };
 use crate::{
-    api::{ApiError, ErrorKind, OwnStart, addressed},
+    api::{ApiError, ErrorKind, OwnStart, addressed, vetting},
     host::HostComputer,
     net::Peers,
 };
@@ -152,6 +152,7 @@ impl Clones {
         let mut request = Request::new(NodeStateRequest { vetting: true, last_log_index: None });
         request.set_timeout(VET_DEADLINE);
         addressed(request.metadata_mut(), &self.views.current().state, self.node, row.id);
+        vetting(request.metadata_mut());
         let mut client = ClusterServiceClient::new(channel);
         let asked = tokio::time::timeout(VET_DEADLINE, client.node_state(request)).await;
         let told = Told::read(&asked.ok()?.ok()?.into_inner())?;

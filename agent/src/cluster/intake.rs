@@ -13,16 +13,18 @@ use quorate_proto::node::v1::{
     AnswerBatch, AskAgain, Proposal as ProposalMessage, ProposalAnswer, ProposeBatch, proposal_answer,
 };
 use quorate_raft_store::{
-    Answer, Command, Proposal, RequestId, codec,
+    Answer, Command, Proposal, RequestId, State,
+    audit::AskedBy,
+    codec,
     raft_types::{EncodedProposal, TypeConfig},
 };
-use tonic::{Status, codegen::Bytes};
+use tonic::Status;
 
 use super::{
     Cluster,
     chunks::{Bounds, chunks},
     lane::Attempt,
-    propose::MAX_COMMAND_BYTES,
+    propose::{MAX_COMMAND_BYTES, tells_asker},
 };
 use crate::{api::NodeCaller, clock};
 
@@ -32,6 +34,8 @@ const BATCHES_UNDER_WAY: usize = 64;
 const ANSWERS: Bounds = Bounds { items: 512, bytes: 256 << 10 };
 /// What a Spooler Controller may say of itself.
 const MAX_REPORT_BYTES: usize = 4 << 10;
+/// What may be told of who asked.
+const MAX_ASKER_BYTES: usize = 1 << 10;
 
 impl Cluster {
     /// Takes up another node's changes and gives their answers, until the stream ends or this node
@@ -71,8 +75,10 @@ impl Cluster {
             return stream::iter(batch.proposals).map(ask_again).boxed();
         }
         let (mut refused, mut numbers, mut proposals) = (Vec::new(), Vec::new(), Vec::new());
-        for ProposalMessage { number, request_id, command } in batch.proposals {
-            match permitted(caller, &request_id, &command) {
+        let view = self.view();
+        for proposal in batch.proposals {
+            let number = proposal.number;
+            match permitted(caller, &view.state, &proposal) {
                 Ok(proposal) => {
                     numbers.push(number);
                     proposals.push(proposal);
@@ -106,12 +112,13 @@ impl Cluster {
 }
 
 /// Whether `caller` may propose this; the proposal with this leader's time if so, otherwise why not.
-fn permitted(caller: NodeCaller, request_id: &[u8], record: &Bytes) -> Result<EncodedProposal, String> {
+fn permitted(caller: NodeCaller, state: &State, asked: &ProposalMessage) -> Result<EncodedProposal, String> {
+    let ProposalMessage { request_id, command: record, asked_by, .. } = asked;
     if record.len() > MAX_COMMAND_BYTES {
         return Err(format!("a change of {} bytes; {MAX_COMMAND_BYTES} are taken", record.len()));
     }
     let command: Command = codec::decode(record).map_err(|error| error.to_string())?;
-    let id = <[u8; 16]>::try_from(request_id).map_err(|_| "the request id is not 16 bytes long")?;
+    let id = <[u8; 16]>::try_from(&request_id[..]).map_err(|_| "the request id is not 16 bytes long")?;
     // A Spooler Controller speaks for itself alone.
     if caller.role != NodeRole::Management {
         match &command {
@@ -119,8 +126,22 @@ fn permitted(caller: NodeCaller, request_id: &[u8], record: &Bytes) -> Result<En
             other => return Err(format!("a Spooler Controller can't propose {}", other.name())),
         }
     }
+    // A Management Server vouches for who asked on it; older ones say nothing.
+    let mut asked_by: Option<AskedBy> = match &asked_by[..] {
+        [] => None,
+        record if record.len() <= MAX_ASKER_BYTES => {
+            Some(codec::decode(record).map_err(|error| error.to_string())?)
+        }
+        record => {
+            return Err(format!("who asks is told in {} bytes; {MAX_ASKER_BYTES} are taken", record.len()));
+        }
+    };
+    if caller.role != NodeRole::Management {
+        asked_by = Some(AskedBy::node(caller.node));
+    }
+    let asked_by = asked_by.filter(|_| tells_asker(state, &command));
     let request = RequestId(u128::from_be_bytes(id));
-    Proposal { request, time: clock::now(), command }.encode().map_err(|error| error.to_string())
+    Proposal { request, time: clock::now(), asked_by, command }.encode().map_err(|error| error.to_string())
 }
 
 /// What Raft says of one change.
@@ -172,14 +193,21 @@ mod tests {
         command::{AdvanceCa, ReportCertificate, ReportNode, Tick},
         state::{Addresses, HostReport},
     };
+    use tonic::codegen::Bytes;
 
     use super::*;
+
+    fn asked(request_id: &[u8], command: Bytes) -> ProposalMessage {
+        let request_id = Bytes::copy_from_slice(request_id);
+        ProposalMessage { number: 1, request_id, command, asked_by: Bytes::new() }
+    }
 
     #[test]
     fn a_spooler_controller_proposes_nothing_but_its_own_small_report() {
         let may = |role, command: &Command| {
             let record = Bytes::from(codec::encode(command).unwrap());
-            permitted(NodeCaller { node: NodeId(4), role }, &[1; 16], &record).map(|_| ())
+            permitted(NodeCaller { node: NodeId(4), role }, &State::default(), &asked(&[1; 16], record))
+                .map(|_| ())
         };
         let report = |node, agent_version: String| {
             let machine_id = MachineId::parse(&"07".repeat(16)).unwrap();
@@ -232,10 +260,37 @@ mod tests {
     fn what_can_not_be_read_never_reaches_the_log() {
         let caller = NodeCaller { node: NodeId(1), role: NodeRole::Management };
         let tick = Bytes::from(codec::encode(&Command::Tick(Tick {})).unwrap());
-        permitted(caller, &[1; 16], &tick).unwrap();
-        assert!(permitted(caller, &[1; 15], &tick).unwrap_err().contains("16 bytes"));
-        permitted(caller, &[1; 16], &Bytes::from_static(b"\x01\xff\xff")).unwrap_err();
+        let state = State::default();
+        let may = |id: &[u8], command| permitted(caller, &state, &asked(id, command));
+        may(&[1; 16], tick.clone()).unwrap();
+        assert!(may(&[1; 15], tick.clone()).unwrap_err().contains("16 bytes"));
+        may(&[1; 16], Bytes::from_static(b"\x01\xff\xff")).unwrap_err();
         let large = Bytes::from(vec![1; MAX_COMMAND_BYTES + 1]);
-        assert!(permitted(caller, &[1; 16], &large).unwrap_err().contains("are taken"));
+        assert!(may(&[1; 16], large).unwrap_err().contains("are taken"));
+        for asker in [Bytes::from_static(b"\x01\xff"), Bytes::from(vec![1; MAX_ASKER_BYTES + 1])] {
+            let message = ProposalMessage { asked_by: asker, ..asked(&[1; 16], tick.clone()) };
+            permitted(caller, &state, &message).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn who_asked_is_a_management_servers_word_and_a_spooler_controller_speaks_for_itself() {
+        use quorate_raft_store::audit::{Actor, Face};
+        let state = crate::service::licensing::samples::initialized();
+        let asker = AskedBy {
+            actor: Actor::Local { uid: Some(0) },
+            node: NodeId(1),
+            face: Face::AdminSocket,
+            address: None,
+        };
+        let tick = Bytes::from(codec::encode(&Command::Tick(Tick {})).unwrap());
+        let told = |role, asked_by: Bytes| {
+            let message = ProposalMessage { asked_by, ..asked(&[1; 16], tick.clone()) };
+            let proposal = permitted(NodeCaller { node: NodeId(4), role }, &state, &message)?;
+            Ok::<_, String>(Proposal::decode(&proposal.0).unwrap().asked_by)
+        };
+        let record = Bytes::from(codec::encode(&asker).unwrap());
+        assert_eq!(told(NodeRole::Management, record).unwrap(), Some(asker));
+        assert_eq!(told(NodeRole::Management, Bytes::new()).unwrap(), None);
     }
 }

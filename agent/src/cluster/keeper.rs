@@ -53,7 +53,7 @@ pub async fn keep_membership(cluster: Arc<Cluster>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {
-                if cluster.leads() && let Err(error) = cluster.propose(Command::Tick(Tick {})).await {
+                if cluster.leads() && let Err(error) = cluster.propose(Command::Tick(Tick {}), &cluster.itself()).await {
                     tracing::warn!(%error, "the hourly tick was not committed");
                 }
             }
@@ -329,7 +329,8 @@ async fn raise_feature_level(cluster: &Cluster) -> bool {
     if level <= row.feature_level {
         return false;
     }
-    match cluster.propose(Command::RaiseFeatureLevel(RaiseFeatureLevel { level })).await {
+    let command = Command::RaiseFeatureLevel(RaiseFeatureLevel { level });
+    match cluster.propose(command, &cluster.itself()).await {
         Ok(answer) => match answer.result {
             Ok(_) => tracing::info!(level, "every member reads a higher feature level; it is in use now"),
             Err(refusal) => tracing::debug!(%refusal, "the feature level was not raised"),

@@ -103,6 +103,7 @@ pub(super) struct Lanes {
 struct Waiting {
     request: RequestId,
     command: Bytes,
+    asked_by: Bytes,
     done: oneshot::Sender<Attempt>,
 }
 
@@ -112,18 +113,19 @@ impl Lanes {
         Arc::new(Lanes { options, open: Mutex::default() })
     }
 
-    /// Brings a change to `to` and waits for its answer, `limit` at most.
+    /// Brings a change, and who asked for it, to `to` and waits for its answer, `limit` at most.
     pub(super) async fn ask(
         self: &Arc<Self>,
         to: NodeId,
         request: RequestId,
-        command: Bytes,
+        [command, asked_by]: [Bytes; 2],
         limit: Duration,
     ) -> Attempt {
         let deadline = Instant::now() + limit;
         let lane = self.lane(to);
         let (done, answer) = oneshot::channel();
-        match tokio::time::timeout_at(deadline, lane.send(Waiting { request, command, done })).await {
+        match tokio::time::timeout_at(deadline, lane.send(Waiting { request, command, asked_by, done })).await
+        {
             Ok(Ok(())) => {}
             // It has just ended, or it has been full all the time.
             Ok(Err(_)) | Err(_) => return Attempt::NOT_SENT,
@@ -183,7 +185,7 @@ impl Shared {
     fn batches(self: Arc<Self>) -> impl Stream<Item = ProposeBatch> {
         let taken = self.clone();
         let waiting = stream::poll_fn(move |cx| taken.queue().poll_recv(cx));
-        let size = |waiting: &Waiting| waiting.command.len() + PROPOSAL_BYTES;
+        let size = |waiting: &Waiting| waiting.command.len() + waiting.asked_by.len() + PROPOSAL_BYTES;
         chunks(waiting, BATCH, size).map(move |group| self.sent().batch(group))
     }
 
@@ -205,14 +207,14 @@ impl Sent {
             self.unanswered.retain(|_, done| !done.is_closed());
         }
         let mut proposals = Vec::with_capacity(group.len());
-        for Waiting { request, command, done } in group {
+        for Waiting { request, command, asked_by, done } in group {
             if self.ended || done.is_closed() {
                 continue;
             }
             self.last_number += 1;
             self.unanswered.insert(self.last_number, done);
             let request_id = request.0.to_be_bytes().to_vec().into();
-            proposals.push(Proposal { number: self.last_number, request_id, command });
+            proposals.push(Proposal { number: self.last_number, request_id, command, asked_by });
         }
         ProposeBatch { proposals }
     }
@@ -338,7 +340,8 @@ mod tests {
 
     fn waiting(request: u128) -> (Waiting, oneshot::Receiver<Attempt>) {
         let (done, answer) = oneshot::channel();
-        (Waiting { request: RequestId(request), command: Bytes::from_static(b"command"), done }, answer)
+        let command = Bytes::from_static(b"command");
+        (Waiting { request: RequestId(request), command, asked_by: Bytes::new(), done }, answer)
     }
 
     fn again(number: u64, leader: u64) -> ProposalAnswer {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use openraft::errors::{ClientWriteError, RaftError};
 use prometheus::IntGauge;
 use quorate_license::{NodeId, NodeRole};
-use quorate_raft_store::{Answer, Command, Proposal, RequestId, codec};
+use quorate_raft_store::{Answer, Command, Proposal, RequestId, State, audit::AskedBy, codec};
 use tokio::time::Instant;
 use tonic::codegen::Bytes;
 
@@ -69,6 +69,15 @@ pub enum ProposeError {
     Randomness(String),
 }
 
+/// Whether a proposal may tell who asked: every member has to be able to read it.
+pub(super) fn tells_asker(state: &State, command: &Command) -> bool {
+    match (state.cluster(), command) {
+        (Some(cluster), _) => cluster.feature_level >= Proposal::ASKER_LEVEL,
+        (None, Command::InitCluster(init)) => init.feature_level >= Proposal::ASKER_LEVEL,
+        (None, _) => false,
+    }
+}
+
 /// Counts one in a gauge as long as it lives: callers may go away while they wait.
 struct Counted(IntGauge);
 
@@ -86,14 +95,19 @@ impl Drop for Counted {
 }
 
 impl Cluster {
-    /// Makes a change, on whichever node leads, and returns its answer.
+    /// Makes a change that `asked_by` asks for, on whichever node leads, and returns its answer.
     ///
     /// # Errors
     /// [`ProposeError`].
-    pub async fn propose(&self, command: Command) -> Result<Answer, ProposeError> {
+    pub async fn propose(&self, command: Command, asked_by: &AskedBy) -> Result<Answer, ProposeError> {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|error| ProposeError::Randomness(error.to_string()))?;
-        self.propose_request(RequestId(u128::from_le_bytes(id)), command).await
+        self.propose_request(RequestId(u128::from_le_bytes(id)), command, asked_by).await
+    }
+
+    /// Says that this node itself asks for a change.
+    pub fn itself(&self) -> AskedBy {
+        AskedBy::node(self.node)
     }
 
     /// As [`Cluster::propose`], under the caller's request id.
@@ -104,10 +118,11 @@ impl Cluster {
         &self,
         request: RequestId,
         command: Command,
+        asked_by: &AskedBy,
     ) -> Result<Answer, ProposeError> {
         let _pending = self.pending.acquire().await.map_err(|_| ProposeError::Stopped("it ended".into()))?;
         let _counted = Counted::in_gauge(&self.metrics.proposals_pending);
-        let result = self.propose_until_answered(request, command).await;
+        let result = self.propose_until_answered(request, command, asked_by).await;
         if result.is_err() {
             self.metrics.proposals_failed.inc();
         }
@@ -118,9 +133,11 @@ impl Cluster {
         &self,
         request: RequestId,
         command: Command,
+        asked_by: &AskedBy,
     ) -> Result<Answer, ProposeError> {
         let deadline = Instant::now() + DEADLINE;
         let record = Bytes::from(codec::encode(&command)?);
+        let asker = Bytes::from(codec::encode(asked_by)?);
         if record.len() > MAX_COMMAND_BYTES {
             return Err(ProposeError::TooLarge { bytes: record.len() });
         }
@@ -140,11 +157,11 @@ impl Cluster {
             deposed = false;
             let attempt = match ask {
                 Some(node) if node == self.node => {
-                    let attempt = self.propose_here(request, command.clone()).await?;
+                    let attempt = self.propose_here(request, command.clone(), asked_by).await?;
                     deposed = matches!(attempt, Attempt::Again { leader: None, unknown: None });
                     attempt
                 }
-                Some(node) => self.lanes.ask(node, request, record.clone(), ATTEMPT).await,
+                Some(node) => self.lanes.ask(node, request, [record.clone(), asker.clone()], ATTEMPT).await,
                 None => Attempt::NOT_SENT,
             };
             match attempt {
@@ -218,8 +235,14 @@ impl Cluster {
         }
     }
 
-    async fn propose_here(&self, request: RequestId, command: Command) -> Result<Attempt, ProposeError> {
-        let proposal = Proposal { request, time: clock::now(), command }.encode()?;
+    async fn propose_here(
+        &self,
+        request: RequestId,
+        command: Command,
+        asked_by: &AskedBy,
+    ) -> Result<Attempt, ProposeError> {
+        let asked_by = tells_asker(&self.view().state, &command).then(|| asked_by.clone());
+        let proposal = Proposal { request, time: clock::now(), asked_by, command }.encode()?;
         Ok(match tokio::time::timeout(ATTEMPT, self.raft.client_write(proposal)).await {
             Ok(Ok(response)) => Attempt::Answered(Box::new(response.data)),
             Ok(Err(RaftError::Fatal(fatal))) => return Err(ProposeError::Stopped(fatal.to_string())),

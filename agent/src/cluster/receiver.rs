@@ -13,10 +13,7 @@ use quorate_proto::node::v1::{
     raft_service_server::{RaftService, RaftServiceServer},
 };
 use quorate_raft_store::{codec::CodecError, wire};
-use tonic::{
-    Request, Response, Status, Streaming,
-    service::{Interceptor, interceptor::InterceptedService},
-};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{Cluster, network::MAX_MESSAGE_BYTES, snapshot_transfer::Received};
 use crate::api::{Asked, NodeCaller, NodeGate};
@@ -28,17 +25,11 @@ pub struct RaftReceiver {
 }
 
 impl RaftReceiver {
-    /// The service, ready for a listener.
-    ///
-    /// Who calls is looked at before a message is read, and again by every call.
-    pub fn service(
-        cluster: Arc<Cluster>,
-        gate: NodeGate,
-    ) -> InterceptedService<RaftServiceServer<Self>, impl Interceptor + Clone> {
-        let service = RaftServiceServer::new(RaftReceiver { cluster, gate: gate.clone() })
+    /// The service, ready for a listener. Who calls is looked at by the gate in front, before a message is read.
+    pub fn service(cluster: Arc<Cluster>, gate: NodeGate) -> RaftServiceServer<Self> {
+        RaftServiceServer::new(RaftReceiver { cluster, gate })
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        InterceptedService::new(service, move |request: Request<()>| gate.node(&request).map(|_| request))
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     async fn voter(&self, asked: Asked) -> Result<NodeCaller, Status> {

@@ -8,6 +8,7 @@ use quorate_license::{
 };
 use quorate_raft_store::{
     Command, Outcome, Refusal,
+    audit::{Actor, AskedBy, Face},
     command::{AdmitNode, ReplaceNode, RequestJoin},
     seal::ManagementKey,
     state::{Addresses, HostReport, JoinDecision, TokenId, TokenPurpose, TokenState},
@@ -128,12 +129,17 @@ impl Admission {
         Admission { cluster, own, signer }
     }
 
-    /// Admits a joiner, through the log, and gives it an id and a certificate. A repeat by the same
-    /// joiner with the same token gets the same id.
+    /// Admits a joiner, who asks from `address`, through the log, and gives it an id and a certificate. A repeat by
+    /// the same joiner with the same token gets the same id.
     ///
     /// # Errors
     /// The refusal, by name.
-    pub async fn admit(&self, token: JoinToken, joiner: Joiner) -> Result<Admitted, ApiError> {
+    pub async fn admit(
+        &self,
+        token: JoinToken,
+        joiner: Joiner,
+        address: Option<String>,
+    ) -> Result<Admitted, ApiError> {
         let Ok(management_key) = self.signer.management_key() else {
             return Err(ApiError::new(
                 ErrorKind::Refused,
@@ -154,7 +160,7 @@ impl Admission {
                 )
             })?;
         // Nothing is written to the log for somebody who has no token.
-        let (token_role, approval) = self.token_role(&token).await?;
+        let (token_role, approval) = self.token_role(&token, joiner.key).await?;
         let role = joiner.role.unwrap_or(token_role);
         joiner.check()?;
         let authority = self.signer.authority(&self.cluster.view().state)?;
@@ -194,7 +200,9 @@ impl Admission {
             Some(replaced) => Command::ReplaceNode(ReplaceNode { replaced, joiner: admit }),
             None => Command::AdmitNode(admit),
         };
-        let node = match self.cluster.propose(command).await?.result? {
+        let asked_by =
+            AskedBy { actor: Actor::Joiner(token.id), node: self.own.node_id, face: Face::NodePort, address };
+        let node = match self.cluster.propose(command, &asked_by).await?.result? {
             Outcome::NodeAdmitted { node } => {
                 tracing::info!(%node, name = %joiner.name, %role, "a node was admitted");
                 node
@@ -311,19 +319,35 @@ impl Admission {
         }
     }
 
-    /// The role that a token is for, and whether it needs approval, if the joiner was given it. A token that was made a moment ago may
-    /// not be here yet. Whether it still counts is said by the log's own check.
-    async fn token_role(&self, token: &JoinToken) -> Result<(NodeRole, bool), ApiError> {
+    /// The role that a token is for, and whether it needs approval, if the joiner was given it. A token that was made
+    /// a moment ago may not be here yet. Whether it still counts is said by the log's own check.
+    async fn token_role(&self, token: &JoinToken, key: NodePublicKey) -> Result<(NodeRole, bool), ApiError> {
         let mut applied = self.cluster.views().subscribe();
         let known = || self.cluster.view().state.tokens().get(&token.id).is_some();
         let _ = tokio::time::timeout(TOKEN_DEADLINE, applied.wait_for(|_| known())).await;
         let view = self.cluster.view();
         let shown = secret_hash(&token.secret);
         let known = view.state.tokens().get(&token.id);
-        match known.filter(|known| bool::from(known.secret_hash.ct_eq(&shown))).map(|known| &known.purpose) {
+        let known = known.filter(|known| bool::from(known.secret_hash.ct_eq(&shown)));
+        // What is over stays over: whoever holds such a token writes nothing into the log. Of a node that waits, or was
+        // decided on, the log knows more.
+        let waits = view.state.pending_joins().get(&token.id).is_some();
+        match known.map(|known| &known.state).filter(|_| !waits) {
+            Some(TokenState::Revoked) => return Err(Refusal::TokenRevoked(token.id).into()),
+            Some(TokenState::Used { node, key: used }) if *used != key => {
+                return Err(Refusal::TokenUsed { token: token.id, node: *node }.into());
+            }
+            Some(TokenState::Open) if known.is_some_and(|known| view.state.time() >= known.expires_at) => {
+                return Err(Refusal::TokenExpired(token.id).into());
+            }
+            _ => {}
+        }
+        match known.map(|known| &known.purpose) {
             Some(TokenPurpose::Join { role, .. }) => Ok((*role, false)),
             Some(TokenPurpose::JoinWithApproval { role, .. }) => Ok((*role, true)),
-            Some(TokenPurpose::Admin { .. }) => Err(Refusal::TokenNotForJoin(token.id).into()),
+            Some(TokenPurpose::Admin { .. } | TokenPurpose::Viewer { .. }) => {
+                Err(Refusal::TokenNotForJoin(token.id).into())
+            }
             None => Err(Refusal::TokenUnknown.into()),
         }
     }

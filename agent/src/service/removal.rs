@@ -7,7 +7,7 @@ use quorate_raft_store::{Command, Outcome, Refusal, command::RemoveNode, state::
 
 use super::admission::unexpected;
 use crate::{
-    api::{ApiError, ErrorKind},
+    api::{ApiError, Caller, ErrorKind},
     cluster::Cluster,
 };
 
@@ -28,14 +28,14 @@ pub struct Removed {
 /// # Errors
 /// The refusal by name: `node_unknown`, `node_removed`, `first_license_node`, `last_management_server`,
 /// `last_voter`, `node_not_answering`, `voters_too_few`; or what `propose` meets.
-pub async fn remove_node(cluster: &Cluster, id: NodeId, requested_by: &str) -> Result<Removed, ApiError> {
+pub async fn remove_node(cluster: &Cluster, id: NodeId, caller: &Caller) -> Result<Removed, ApiError> {
     let node = may_be_removed(cluster, id).await?;
-    let command = RemoveNode { node: id, requested_by: requested_by.to_owned() };
-    match cluster.propose(Command::RemoveNode(command)).await?.result? {
+    let command = RemoveNode { node: id, requested_by: caller.name.clone() };
+    match cluster.propose(Command::RemoveNode(command), &caller.asked_by).await?.result? {
         Outcome::NodeRemoved { .. } => {}
         other => return Err(unexpected(&other)),
     }
-    tracing::info!(node = %id, name = %node.name, requested_by, "a node was removed from the cluster");
+    tracing::info!(node = %id, name = %node.name, requested_by = caller.name, "a node was removed from the cluster");
     let mut metrics = cluster.raft_metrics();
     let left = metrics.wait_for(|now| {
         let settled = now.membership_config == now.committed_membership_config;

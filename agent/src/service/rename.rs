@@ -4,7 +4,10 @@ use quorate_license::{NodeId, NodeName};
 use quorate_raft_store::{Command, Outcome, command::RenameNode};
 
 use super::admission::unexpected;
-use crate::{api::ApiError, cluster::Cluster};
+use crate::{
+    api::{ApiError, Caller},
+    cluster::Cluster,
+};
 
 /// Gives the node `id` the name `name`. The node itself goes on under it at once; its configuration may keep
 /// the old name.
@@ -15,14 +18,14 @@ pub async fn rename_node(
     cluster: &Cluster,
     id: NodeId,
     name: NodeName,
-    requested_by: &str,
+    caller: &Caller,
 ) -> Result<(), ApiError> {
     let before = cluster.view().state.nodes().get(&id).map(|node| node.name.to_string());
     let command = Command::RenameNode(RenameNode { node: id, name: name.clone() });
-    match cluster.propose(command).await?.result? {
+    match cluster.propose(command, &caller.asked_by).await?.result? {
         Outcome::NodeRenamed { .. } => {}
         other => return Err(unexpected(&other)),
     }
-    tracing::info!(node = %id, before, now = %name, requested_by, "a node was renamed");
+    tracing::info!(node = %id, before, now = %name, requested_by = caller.name, "a node was renamed");
     Ok(())
 }

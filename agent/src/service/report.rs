@@ -113,7 +113,8 @@ pub async fn report_node(
 /// a majority that came back at other addresses has to find each other before anything can be committed.
 async fn tell(cluster: &Cluster, own: &OwnReport, command: Command) -> Result<Answer, ProposeError> {
     let announced = Announced { start_counter: own.start.counter, address: own.addresses.raft.clone() };
-    let mut proposal = std::pin::pin!(cluster.propose(command));
+    let itself = cluster.itself();
+    let mut proposal = std::pin::pin!(cluster.propose(command, &itself));
     loop {
         tokio::select! {
             answer = &mut proposal => return answer,

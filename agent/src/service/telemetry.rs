@@ -17,7 +17,13 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::{activation::Portal, admission::unexpected, history::quantity};
-use crate::{api::ApiError, clock, cluster::Cluster, config, metrics::Metrics};
+use crate::{
+    api::{ApiError, Caller},
+    clock,
+    cluster::Cluster,
+    config,
+    metrics::Metrics,
+};
 
 /// The report's format.
 const VERSION: u32 = 1;
@@ -125,9 +131,9 @@ impl Telemetry {
     ///
     /// # Errors
     /// If it can't be committed.
-    pub async fn set(&self, enabled: bool, requested_by: &str) -> Result<(), ApiError> {
-        let command = Command::SetTelemetry(SetTelemetry { enabled, requested_by: requested_by.to_owned() });
-        match self.cluster.propose(command).await?.result? {
+    pub async fn set(&self, enabled: bool, caller: &Caller) -> Result<(), ApiError> {
+        let command = Command::SetTelemetry(SetTelemetry { enabled, requested_by: caller.name.clone() });
+        match self.cluster.propose(command, &caller.asked_by).await?.result? {
             Outcome::TelemetrySet { .. } => Ok(()),
             other => Err(unexpected(&other)),
         }

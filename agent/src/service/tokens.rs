@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::admission::unexpected;
 use crate::{
-    api::{ApiError, ErrorKind},
+    api::{ApiError, Caller, ErrorKind},
     clock,
     cluster::Cluster,
     pki::{AdminToken, JoinToken, ca_fingerprint, secret_hash},
@@ -37,7 +37,7 @@ pub async fn create_token(
     cluster: &Cluster,
     purpose: TokenPurpose,
     ttl_seconds: u64,
-    created_by: &str,
+    caller: &Caller,
     request: Option<RequestId>,
 ) -> Result<NewToken, ApiError> {
     if ttl_seconds == 0 || ttl_seconds > MAX_TTL_SECONDS {
@@ -57,21 +57,21 @@ pub async fn create_token(
         TokenPurpose::Join { .. } | TokenPurpose::JoinWithApproval { .. } => {
             JoinToken { id, secret, ca_fingerprint: ca_fingerprint(ca)?.0 }.expose()
         }
-        TokenPurpose::Admin { .. } => AdminToken { id, secret }.expose(),
+        TokenPurpose::Admin { .. } | TokenPurpose::Viewer { .. } => AdminToken { id, secret }.expose(),
     };
     let expires_at = clock::judging_time(view.state.time()).plus_ms(ttl_seconds as i64 * 1000);
     let command = Command::CreateToken(CreateToken {
         id,
         purpose,
         secret_hash,
-        created_by: created_by.to_owned(),
+        created_by: caller.name.clone(),
         expires_at,
     });
     let request = match request {
         Some(request) => request,
         None => RequestId(u128::from_le_bytes(random()?)),
     };
-    match cluster.propose_request(request, command).await?.result? {
+    match cluster.propose_request(request, command, &caller.asked_by).await?.result? {
         Outcome::TokenCreated { token } if token == id => Ok(NewToken { id, text: Some(text), expires_at }),
         // The same request was answered before: its token is the one that exists.
         Outcome::TokenCreated { token } => Ok(NewToken { id: token, text: None, expires_at }),
@@ -83,8 +83,8 @@ pub async fn create_token(
 ///
 /// # Errors
 /// The refusal, by name.
-pub async fn revoke_token(cluster: &Cluster, id: TokenId) -> Result<(), ApiError> {
-    match cluster.propose(Command::RevokeToken(RevokeToken { id })).await?.result? {
+pub async fn revoke_token(cluster: &Cluster, id: TokenId, caller: &Caller) -> Result<(), ApiError> {
+    match cluster.propose(Command::RevokeToken(RevokeToken { id }), &caller.asked_by).await?.result? {
         Outcome::TokenRevoked => Ok(()),
         other => Err(unexpected(&other)),
     }

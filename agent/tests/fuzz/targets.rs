@@ -16,7 +16,9 @@ use quorate_license::{
 };
 use quorate_proto::{node::v1 as node, v1};
 use quorate_raft_store::{
-    Answer, Applier, Command, Proposal, State, codec,
+    Answer, Applier, Command, Proposal, State,
+    audit::AskedBy,
+    codec,
     disk::SnapshotFile,
     raft_types::EncodedProposal,
     state::{StartId, TokenId},
@@ -147,7 +149,8 @@ fn records(bytes: &[u8]) {
     let _ = wire::decode_snapshot_taken(bytes);
     let _ = codec::decode::<Command>(bytes);
     let _ = codec::decode::<Answer>(bytes);
-    if codec::decode::<Proposal>(bytes).is_ok() {
+    let _ = codec::decode::<AskedBy>(bytes);
+    if Proposal::decode(bytes).is_ok() {
         let mut applier = Applier::default();
         if applier.apply(1, &EncodedProposal(bytes.to_vec().into())).is_ok() {
             applier.take_changes().unwrap();

@@ -7,6 +7,8 @@ use crate::tree::{File, file, files, root, top_folders};
 
 const MAP_DOCUMENT: &str = "ARCHITECTURE.md";
 const MAP_HEADING: &str = "## The map";
+const ATTACKS_DOCUMENT: &str = "docs/security.md";
+const ATTACKS_HEADING: &str = "## Attacks and their tests";
 
 fn documents() -> impl Iterator<Item = &'static File> {
     files().iter().filter(|file| file.path.ends_with(".md"))
@@ -73,6 +75,46 @@ fn links_between_documents_lead_somewhere() {
         }
     }
     assert_none("Links between documents lead somewhere.", findings);
+}
+
+/// Rows of the table below a heading that name no test, or one that is not there.
+fn attacks_without_a_test(text: &str, is_test: impl Fn(&str) -> bool) -> Vec<String> {
+    let section = text.split_once(ATTACKS_HEADING).map_or("", |(_, rest)| rest);
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| attack |"));
+    let lacks = |row: &&str| {
+        let column = row.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap_or_default();
+        let names: Vec<&str> = column.split('`').skip(1).step_by(2).collect();
+        names.is_empty() || !names.iter().all(|name| is_test(name))
+    };
+    rows.filter(lacks).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_attack_in_the_table_names_a_test_that_is_there() {
+    let document = file(ATTACKS_DOCUMENT).unwrap_or_else(|| panic!("{ATTACKS_DOCUMENT} is missing"));
+    assert!(document.text.contains(ATTACKS_HEADING), "{ATTACKS_DOCUMENT} has no \"{ATTACKS_HEADING}\"");
+    let makefile = file("Makefile").unwrap_or_else(|| panic!("the Makefile is missing"));
+    let is_test = |name: &str| match name.strip_prefix("make ") {
+        Some(target) => makefile.text.lines().any(|line| line.starts_with(&format!("{target}:"))),
+        None => {
+            let header = format!("fn {name}(");
+            let in_tests = |file: &&File| file.is_rust() && file.path.contains("/tests/");
+            files().iter().filter(in_tests).any(|file| file.text.contains(&header))
+        }
+    };
+    let findings = attacks_without_a_test(&document.text, is_test);
+    assert_none("Every attack in docs/security.md names the test that runs it.", findings);
+}
+
+#[test]
+fn an_attack_without_a_test_is_found() {
+    let text = format!(
+        "{ATTACKS_HEADING}\n\n| attack | what stops it | test |\n|---|---|---|\n| a | `b` | `here` |\n\
+         | c | `here` | by hand |\n| d | e | `here`, `gone` |\n\n## Next\n| f | g | `gone` |\n"
+    );
+    let found = attacks_without_a_test(&text, |name| name == "here");
+    assert_eq!(found, ["| c | `here` | by hand |", "| d | e | `here`, `gone` |"]);
 }
 
 #[test]

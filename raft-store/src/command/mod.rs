@@ -61,7 +61,7 @@ use crate::{
 /// |---|---|
 /// | 1 | what every release reads |
 /// | 2 | tombstones: `RemoveNode`, `ReplaceNode`; starts with ids: `ReportStart` |
-/// | 3 | other names: `RenameNode`; certificates: `ReportCertificate`; rotation of the CA: `RotateCa`, `AdvanceCa`; joins that wait: `RequestJoin`, `DecideJoin`; the history of licenses, all earlier offline activations listed, `SetTelemetry` |
+/// | 3 | other names: `RenameNode`; certificates: `ReportCertificate`; rotation of the CA: `RotateCa`, `AdvanceCa`; joins that wait: `RequestJoin`, `DecideJoin`; the audit: proposals tell who asked; viewers' tokens; the history of licenses, all earlier offline activations listed, `SetTelemetry` |
 pub const FEATURE_LEVEL: u32 = 3;
 
 /// A change of the replicated state. Append-only: the order of the variants is the format.
@@ -205,7 +205,10 @@ impl Command {
         match self {
             Command::RemoveNode(_) | Command::ReplaceNode(_) | Command::ReportStart(_) => 2,
             Command::RenameNode(_)
-            | Command::CreateToken(CreateToken { purpose: TokenPurpose::JoinWithApproval { .. }, .. })
+            | Command::CreateToken(CreateToken {
+                purpose: TokenPurpose::JoinWithApproval { .. } | TokenPurpose::Viewer { .. },
+                ..
+            })
             | Command::ReportCertificate(_)
             | Command::RotateCa(_)
             | Command::AdvanceCa(_)

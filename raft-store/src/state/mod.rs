@@ -4,6 +4,7 @@
 //! every node; a digest of them is compared.
 
 mod activation;
+mod audit;
 mod authority;
 mod cluster;
 mod history;
@@ -20,6 +21,7 @@ mod tombstone;
 use quorate_license::{NodeId, NodeName, Nonce, TenantId, Timestamp};
 
 pub use activation::{Activation, ActivationState, Method};
+pub use audit::{AuditAnchor, AuditRecord};
 pub use authority::{CaFingerprint, CaPhase, CaRotation, NextCa, NodeCertificate, PreviousCa};
 pub use cluster::{Clock, Cluster, Policy};
 pub(crate) use history::remember;
@@ -54,6 +56,8 @@ pub struct State {
     pub(crate) ca_rotation: Table<Only, CaRotation>,
     pub(crate) certificates: Table<NodeId, NodeCertificate>,
     pub(crate) pending_joins: Table<TokenId, PendingJoin>,
+    pub(crate) audit: Table<u64, AuditRecord>,
+    pub(crate) audit_anchor: Table<Only, AuditAnchor>,
     pub(crate) license_history: Table<u64, LicenseHistoryEntry>,
 }
 
@@ -75,7 +79,9 @@ impl Default for State {
             ca_rotation: Table::new(20),
             certificates: Table::new(21),
             pending_joins: Table::new(22),
-            license_history: Table::new(60),
+            audit: Table::new(23),
+            audit_anchor: Table::new(24),
+            license_history: Table::new(25),
         }
     }
 }
@@ -161,6 +167,16 @@ impl State {
         &self.licenses
     }
 
+    /// What was asked for and what came of it, by number: the newest records.
+    pub fn audit(&self) -> &Table<u64, AuditRecord> {
+        &self.audit
+    }
+
+    /// What the first record of the audit that is still kept follows on.
+    pub fn audit_anchor(&self) -> AuditAnchor {
+        self.audit_anchor.get(&Only).copied().unwrap_or_default()
+    }
+
     /// What each answer of the portal brought, by the binding's serial; the oldest are forgotten.
     pub fn license_history(&self) -> &Table<u64, LicenseHistoryEntry> {
         &self.license_history
@@ -172,7 +188,7 @@ impl State {
     }
 
     /// All tables, in the order of their tags.
-    pub fn tables(&self) -> [&dyn AnyTable; 15] {
+    pub fn tables(&self) -> [&dyn AnyTable; 17] {
         [
             &self.cluster,
             &self.clock,
@@ -188,11 +204,13 @@ impl State {
             &self.ca_rotation,
             &self.certificates,
             &self.pending_joins,
+            &self.audit,
+            &self.audit_anchor,
             &self.license_history,
         ]
     }
 
-    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 15] {
+    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 17] {
         [
             &mut self.cluster,
             &mut self.clock,
@@ -208,6 +226,8 @@ impl State {
             &mut self.ca_rotation,
             &mut self.certificates,
             &mut self.pending_joins,
+            &mut self.audit,
+            &mut self.audit_anchor,
             &mut self.license_history,
         ]
     }

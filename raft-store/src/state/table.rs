@@ -64,6 +64,16 @@ impl<K: Key, V: Serialize + DeserializeOwned + PartialEq> Table<K, V> {
         self.rows.get_min().map(|(key, row)| (key, row.as_ref()))
     }
 
+    /// The last key and row.
+    pub fn last(&self) -> Option<(&K, &V)> {
+        self.rows.get_max().map(|(key, row)| (key, row.as_ref()))
+    }
+
+    /// Keys and rows from this key on, in order.
+    pub fn starting_at(&self, key: K) -> impl Iterator<Item = (&K, &V)> {
+        self.rows.range(key..).map(|(key, row)| (key, row.as_ref()))
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.rows.len()

@@ -93,6 +93,21 @@ pub enum TokenPurpose {
         /// The joiner's name.
         name: Option<NodeName>,
     },
+    /// Its bearer may read what an administrator may see of the cluster, and change nothing.
+    Viewer {
+        /// Whose it is, in the maker's words.
+        label: String,
+    },
+}
+
+impl TokenPurpose {
+    /// Whose token it is, in the maker's words; none of a join token.
+    pub fn label(&self) -> Option<&str> {
+        match self {
+            TokenPurpose::Join { .. } | TokenPurpose::JoinWithApproval { .. } => None,
+            TokenPurpose::Admin { label } | TokenPurpose::Viewer { label } => Some(label),
+        }
+    }
 }
 
 /// What became of a token. Append-only.

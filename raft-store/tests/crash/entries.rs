@@ -40,7 +40,7 @@ fn payload(seed: u64, term: u64, index: u64) -> EntryPayload {
     // Half a second an entry: what is remembered for minutes is forgotten within a run.
     let time = sample::start().plus_ms(index as i64 * 500);
     let request = RequestId(u128::from(random.next()) << 64 | u128::from(index));
-    EntryPayload::Normal(Proposal { request, time, command }.encode().unwrap())
+    EntryPayload::Normal(Proposal { request, time, asked_by: None, command }.encode().unwrap())
 }
 
 /// Mostly short; some fill pages, a few fill the memtables.

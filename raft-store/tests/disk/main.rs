@@ -47,6 +47,7 @@ fn proposal(term: u64, index: u64) -> Entry {
     let proposal = Proposal {
         request: RequestId(u128::from(index)),
         time: Timestamp::from_unix_ms(index as i64),
+        asked_by: None,
         command: Command::Tick(Tick {}),
     };
     Entry::new(log_id(term, index), EntryPayload::Normal(proposal.encode().unwrap()))

@@ -19,7 +19,7 @@ const MIN_ENTRIES: u64 = 16_384;
 const MOST_ANSWERS: u64 = 200_000;
 
 fn proposal(request: u128, time: Timestamp, command: Command) -> Proposal {
-    Proposal { request: RequestId(request), time, command }
+    Proposal { request: RequestId(request), time, asked_by: None, command }
 }
 
 fn tick(request: u128, time: Timestamp) -> Proposal {
@@ -153,12 +153,12 @@ fn an_entry_that_can_not_be_read_stops_the_replica_and_changes_nothing() {
     let before = replica.rows();
     let whole = tick(99, sample::start()).encode().unwrap().0;
     let mut newer = whole.to_vec();
-    newer[0] = 2;
+    newer[0] = 3;
     let mut longer = whole.to_vec();
     longer.push(0);
     for (bytes, reason) in [
         (Vec::new(), "the record is empty"),
-        (newer, "the record has format version 2; this build reads version 1"),
+        (newer, "the record has format version 3; this build reads version 2"),
         (longer, "1 bytes are left over behind the record"),
         (whole[..whole.len() - 1].to_vec(), "the record is damaged"),
     ] {

@@ -63,7 +63,7 @@ fn read_everywhere(bytes: &[u8]) {
     let _ = codec::decode::<Blob>(bytes);
     let _ = codec::decode::<Answer>(bytes);
     let _ = wire::decode_append(bytes);
-    for tag in 0..=22 {
+    for tag in 0..=24 {
         let (key, row) = bytes.split_at(bytes.len().min(16));
         let _ = State::default().load(&[&[tag], key].concat(), row);
         let _ = State::default().load(&[tag], bytes);
@@ -124,8 +124,11 @@ fn no_cut_of_a_record_is_taken_for_a_whole_one() {
 fn a_proposal_comes_back_as_it_was() {
     for command in specimens::one_of_each_command() {
         let request = quorate_raft_store::RequestId(3);
-        let proposal = Proposal { request, time: crate::sample::start(), command };
-        let encoded = proposal.encode().unwrap();
-        assert_eq!(codec::decode::<Proposal>(&encoded.0).unwrap(), proposal);
+        for asked_by in [None, Some(specimens::asked_by())] {
+            let proposal =
+                Proposal { request, time: crate::sample::start(), asked_by, command: command.clone() };
+            let encoded = proposal.encode().unwrap();
+            assert_eq!(Proposal::decode(&encoded.0).unwrap(), proposal);
+        }
     }
 }

@@ -13,7 +13,9 @@ use quorate_license::{
     ActivationKind, AnswerRefusal, ComputerIdSource, IntegrityScope, LicenseKind, NodeRole, Quantity, Serial,
 };
 use quorate_raft_store::{
-    Command, Outcome, Refusal, State, codec,
+    Command, Outcome, Refusal, State,
+    audit::{Actor, Face},
+    codec,
     state::{
         ActivationState, CaPhase, JoinDecision, Method, PreviousCa, RemovalReason, TokenPurpose, TokenState,
     },
@@ -185,7 +187,9 @@ fn number_and_code(refusal: &Refusal) -> (u8, &'static str) {
         Refusal::JoinRefused { .. } => (40, "join_refused"),
         Refusal::NoPendingJoin(_) => (41, "no_pending_join"),
         Refusal::JoinDecided { .. } => (42, "join_decided"),
-        Refusal::ActivationSuperseded { .. } => (43, "activation_superseded"),
+        Refusal::AskerTokenInvalid(_) => (43, "token_invalid"),
+        Refusal::AskerMayNotChange(_) => (44, "token_reads_only"),
+        Refusal::ActivationSuperseded { .. } => (45, "activation_superseded"),
     }
 }
 
@@ -195,7 +199,7 @@ fn refusals_keep_their_numbers_and_codes() {
     // One of the answers' refusals stands for all of them: they have one number here.
     let mut one_each = refusals.clone();
     one_each.dedup_by_key(|refusal| number_and_code(refusal).0);
-    numbered(44, &one_each, |refusal| number_and_code(refusal).0);
+    numbered(46, &one_each, |refusal| number_and_code(refusal).0);
     let codes: BTreeSet<&str> = refusals.iter().map(Refusal::code).collect();
     assert_eq!(codes.len(), refusals.len(), "every refusal has a code of its own");
     for refusal in &refusals {
@@ -239,10 +243,12 @@ fn states_of_rows_keep_their_numbers() {
     let join = TokenPurpose::Join { role: NodeRole::Management, name: None };
     let approval = TokenPurpose::JoinWithApproval { role: NodeRole::Management, name: None };
     let admin = TokenPurpose::Admin { label: String::new() };
-    numbered(3, &[join, admin, approval], |purpose| match purpose {
+    let viewer = TokenPurpose::Viewer { label: String::new() };
+    numbered(4, &[join, admin, approval, viewer], |purpose| match purpose {
         TokenPurpose::Join { .. } => 0,
         TokenPurpose::Admin { .. } => 1,
         TokenPurpose::JoinWithApproval { .. } => 2,
+        TokenPurpose::Viewer { .. } => 3,
     });
     let replaced = RemovalReason::Replaced { by: sample::node_id(5) };
     let removed = RemovalReason::Removed { requested_by: String::new() };
@@ -271,6 +277,23 @@ fn states_of_rows_keep_their_numbers() {
     numbered(2, &[Method::Online, Method::Offline], |method| match method {
         Method::Online => 0,
         Method::Offline => 1,
+    });
+}
+
+#[test]
+fn who_asks_keeps_its_numbers() {
+    numbered(5, &specimens::one_of_each_actor(), |actor| match actor {
+        Actor::Unstated => 0,
+        Actor::Node => 1,
+        Actor::Local { .. } => 2,
+        Actor::Token(_) => 3,
+        Actor::Joiner(_) => 4,
+    });
+    numbered(4, &Face::ALL, |face| match face {
+        Face::Itself => 0,
+        Face::AdminSocket => 1,
+        Face::NodePort => 2,
+        Face::ManagementPort => 3,
     });
 }
 
@@ -310,7 +333,7 @@ fn the_vocabulary_keeps_its_numbers() {
 #[test]
 fn tables_keep_their_tags_and_keys_their_order() {
     let tags: Vec<u8> = State::default().tables().iter().map(|table| table.tag()).collect();
-    assert_eq!(tags, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 21, 22]);
+    assert_eq!(tags, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 21, 22, 23, 24]);
     let rows = Replica::activated(2).rows();
     let keys: Vec<Vec<u8>> = rows.keys().filter(|key| !matches!(key[0], 8 | 9)).cloned().collect();
     let key = |tag: u8, key: &[u8]| [&[tag], key].concat();

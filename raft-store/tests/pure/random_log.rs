@@ -6,6 +6,7 @@ use proptest::{collection, prelude::*, strategy::ValueTree, test_runner::TestRun
 use quorate_license::{ActivationKind, DAY_MS, NodeRole, Timestamp};
 use quorate_raft_store::{
     Applier, Command, Digest, FEATURE_LEVEL, Proposal, RequestId,
+    audit::{Actor, AskedBy, Face},
     command::{
         AdmitNode, AdvanceCa, CreateToken, DecideJoin, RaiseFeatureLevel, RemoveNode, RenameNode,
         ReplaceNode, ReportNode, ReportStart, RequestJoin, RevokeToken, SetTelemetry, Tick,
@@ -129,9 +130,28 @@ fn proposals() -> impl Strategy<Value = Vec<Proposal>> {
         let proposal = |((request, ms), command)| Proposal {
             request: RequestId(request),
             time: sample::start().plus_ms(ms),
+            asked_by: asker(request),
             command,
         };
         proposals.map(proposal).collect()
+    })
+}
+
+/// Every way to ask, by the request.
+fn asker(request: u128) -> Option<AskedBy> {
+    let actor = match request % 6 {
+        0 => return None,
+        1 => Actor::Node,
+        2 => Actor::Local { uid: Some(0) },
+        3 => Actor::Token(sample::ADMIN_TOKEN),
+        4 => Actor::Token(sample::token_of(2)),
+        _ => Actor::Joiner(sample::token_of(3)),
+    };
+    Some(AskedBy {
+        actor,
+        node: sample::node_id(1),
+        face: Face::NodePort,
+        address: Some("192.0.2.7:50".to_owned()),
     })
 }
 
@@ -158,6 +178,7 @@ fn log() -> impl Strategy<Value = Vec<Proposal>> {
         let first = commands.into_iter().zip(1000..).map(|(command, request)| Proposal {
             request: RequestId(request),
             time: sample::start(),
+            asked_by: None,
             command,
         });
         first.chain(random.into_iter().flatten()).collect()
@@ -261,7 +282,10 @@ fn random_logs_reach_every_outcome_and_most_refusals() {
 
 /// The rows without clock and remembered requests.
 fn domain(applier: &Applier) -> Rows {
-    replica::rows(applier.state()).into_iter().filter(|(key, _)| !matches!(key[0], 2 | 8 | 9)).collect()
+    replica::rows(applier.state())
+        .into_iter()
+        .filter(|(key, _)| !replica::BOOKKEEPING.contains(&key[0]))
+        .collect()
 }
 
 /// What may only go up.

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use quorate_license::{ActivationKind, Timestamp};
 use quorate_raft_store::{
-    Answer, Applier, Command, Digest, Outcome, Proposal, Refusal, RequestId, State, codec,
+    Answer, Applier, Command, Digest, Outcome, Proposal, Refusal, RequestId, State,
+    audit::AskedBy,
+    codec,
     command::{InitCluster, RaiseFeatureLevel, ReportNode, Tick},
     state::{Cluster, Method, Node, Policy},
 };
 
 use crate::sample;
 
-/// The tables that every entry may change: clock, remembered requests, and their order.
-const BOOKKEEPING: [u8; 3] = [2, 8, 9];
+/// The tables that every entry may change: clock, remembered requests and their order, the audit and its anchor.
+pub(crate) const BOOKKEEPING: [u8; 5] = [2, 8, 9, 23, 24];
 
 /// Every row of a state, by tag and key.
 pub(crate) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -45,13 +47,15 @@ pub(crate) fn load(rows: &Rows) -> State {
 pub(crate) struct Replica {
     pub(crate) applier: Applier,
     pub(crate) now: Timestamp,
+    /// Who asks for what is applied next.
+    pub(crate) asked_by: Option<AskedBy>,
     index: u64,
 }
 
 impl Replica {
     /// Nothing was applied yet.
     pub(crate) fn empty() -> Self {
-        Replica { applier: Applier::default(), now: sample::start(), index: 0 }
+        Replica { applier: Applier::default(), now: sample::start(), asked_by: None, index: 0 }
     }
 
     /// An initialized cluster with its first node.
@@ -173,7 +177,7 @@ impl Replica {
     /// Applies a command under a request id of its own.
     pub(crate) fn run(&mut self, command: Command) -> Result<Outcome, Refusal> {
         let request = RequestId(u128::from(self.index) + 1);
-        self.apply(&Proposal { request, time: self.now, command }).result
+        self.apply(&Proposal { request, time: self.now, asked_by: self.asked_by.clone(), command }).result
     }
 
     /// As `run`, and a refused command has changed nothing.

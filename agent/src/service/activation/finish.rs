@@ -5,6 +5,7 @@ use std::time::Duration;
 use quorate_license::{IntegrityKey, NodeId, Nonce, VerifiedAnswer};
 use quorate_raft_store::{
     Command, Outcome,
+    audit::AskedBy,
     command::InstallLicense,
     state::{Activation, ActivationState, Method, Node},
 };
@@ -38,6 +39,7 @@ impl Activations {
         key: &IntegrityKey,
         text: &str,
         events: Option<&mpsc::Sender<Event>>,
+        asked_by: &AskedBy,
     ) -> Result<(), ApiError> {
         let nonce = activation.nonce;
         let license_key = match portal.activate(key, text).await {
@@ -46,7 +48,7 @@ impl Activations {
                 let refused = matches!(error, PortalError::Refused { .. });
                 let error = ApiError::from(error);
                 if refused {
-                    self.close(nonce, &error).await;
+                    self.close(nonce, &error, asked_by).await;
                 }
                 return Err(error);
             }
@@ -65,7 +67,7 @@ impl Activations {
         }
         failpoint::pass("activation.before_install");
         let command = Command::InstallLicense(InstallLicense { nonce, answer });
-        let (support_id, serial) = match self.cluster.propose(command).await?.result? {
+        let (support_id, serial) = match self.cluster.propose(command, asked_by).await?.result? {
             Outcome::LicenseInstalled { support_id, serial } => (support_id, serial),
             other => return Err(unexpected(&other)),
         };
@@ -151,6 +153,6 @@ impl Activations {
         let activation = self.activation(nonce)?;
         let ActivationState::Requested { sealed_request, .. } = &activation.state else { return Ok(()) };
         let (key, text) = self.unseal(sealed_request)?;
-        self.finish(&portal, &activation, &key, &text, None).await
+        self.finish(&portal, &activation, &key, &text, None, &self.cluster.itself()).await
     }
 }

@@ -12,7 +12,7 @@ use quorate_raft_store::{
 
 use super::Activations;
 use crate::{
-    api::{ApiError, ErrorKind},
+    api::{ApiError, Caller, ErrorKind},
     service::admission::unexpected,
 };
 
@@ -36,7 +36,7 @@ impl Activations {
     ///
     /// # Errors
     /// The text is damaged (with the place), nobody trusted has signed it, or it does not answer the open activation.
-    pub async fn install(&self, text: &str) -> Result<InstalledKey, ApiError> {
+    pub async fn install(&self, text: &str, caller: &Caller) -> Result<InstalledKey, ApiError> {
         self.trusts_somebody()?;
         let answer = LicenseKey::from_text(text)
             .and_then(|key| key.verify(&self.roots))
@@ -48,7 +48,7 @@ impl Activations {
         }
         let nodes = view.state.activations().get(&nonce).map(|found| found.nodes.clone()).unwrap_or_default();
         let command = Command::InstallLicense(InstallLicense { nonce, answer });
-        let (support_id, serial) = match self.cluster.propose(command).await?.result? {
+        let (support_id, serial) = match self.cluster.propose(command, &caller.asked_by).await?.result? {
             Outcome::LicenseInstalled { support_id, serial } => (support_id, serial),
             other => return Err(unexpected(&other)),
         };

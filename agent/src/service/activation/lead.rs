@@ -7,6 +7,7 @@ use quorate_license::{
 };
 use quorate_raft_store::{
     Command, Outcome, Refusal,
+    audit::AskedBy,
     command::{BeginActivation, CloseActivation, RecordRequest},
     seal::{ManagementKey, Purpose, Sealed},
     state::{Activation, ActivationState, Method},
@@ -93,7 +94,9 @@ impl Activations {
         self.trusts_somebody()?;
         if let Some((activation, key, text)) = self.left_open(&request)? {
             tell(events, Event::Resumed(activation.nonce)).await;
-            return self.ask(portal.as_ref(), activation, key, text, true, events).await;
+            return self
+                .ask(portal.as_ref(), activation, key, text, true, events, &request.caller.asked_by)
+                .await;
         }
         let plan = self.guard(&request).await?;
         failpoint::pass("activation.before_intent");
@@ -105,15 +108,15 @@ impl Activations {
             Ok(prepared) => prepared,
             Err(error) => {
                 // Nothing has left the cluster: the intent is closed, with the reason.
-                self.close(nonce, &error).await;
+                self.close(nonce, &error, &request.caller.asked_by).await;
                 return Err(error);
             }
         };
-        self.record(nonce, &text).await?;
+        self.record(nonce, &text, &request.caller.asked_by).await?;
         failpoint::pass("activation.after_request_recorded");
         tell(events, Event::RequestRecorded).await;
         let activation = self.activation(nonce)?;
-        self.ask(portal.as_ref(), activation, key, text, false, events).await
+        self.ask(portal.as_ref(), activation, key, text, false, events, &request.caller.asked_by).await
     }
 
     /// Asks the portal, or gives the administrator what to ask it with.
@@ -125,9 +128,10 @@ impl Activations {
         text: Zeroizing<String>,
         again: bool,
         events: &mpsc::Sender<Event>,
+        asked_by: &AskedBy,
     ) -> Result<(), ApiError> {
         if let Some(portal) = portal {
-            return self.finish(portal, &activation, &key, &text, Some(events)).await;
+            return self.finish(portal, &activation, &key, &text, Some(events), asked_by).await;
         }
         let offline = Offline {
             nonce: activation.nonce,
@@ -271,11 +275,11 @@ impl Activations {
             method: request.method,
             leader: self.cluster.node(),
             nodes: plan.ids(),
-            requested_by: request.requested_by.clone(),
+            requested_by: request.caller.name.clone(),
             key_last5: key.map(|key| key.last5().to_string()),
             sealed_key: key.map(seal).transpose()?,
         });
-        match self.cluster.propose(command).await?.result? {
+        match self.cluster.propose(command, &request.caller.asked_by).await?.result? {
             Outcome::ActivationOpened { nonce } => Ok(nonce),
             other => Err(unexpected(&other)),
         }
@@ -354,26 +358,26 @@ impl Activations {
         })
     }
 
-    async fn record(&self, nonce: Nonce, text: &str) -> Result<(), ApiError> {
+    async fn record(&self, nonce: Nonce, text: &str, asked_by: &AskedBy) -> Result<(), ApiError> {
         let sealed_request = self
             .management_key()?
             .seal(Purpose::ActivationRequest, text.as_bytes())
             .map_err(|error| internal(&error.to_string()))?;
         let command = Command::RecordRequest(RecordRequest { nonce, sealed_request });
-        match self.cluster.propose(command).await?.result? {
+        match self.cluster.propose(command, asked_by).await?.result? {
             Outcome::RequestRecorded => Ok(()),
             other => Err(unexpected(&other)),
         }
     }
 
     /// Closes an activation that was refused. If that can't be committed now it stays open, visibly.
-    pub(super) async fn close(&self, nonce: Nonce, error: &ApiError) {
+    pub(super) async fn close(&self, nonce: Nonce, error: &ApiError, asked_by: &AskedBy) {
         let command = Command::CloseActivation(CloseActivation {
             nonce,
             code: error.code.clone(),
             message: error.message.clone(),
         });
-        if let Err(error) = self.cluster.propose(command).await {
+        if let Err(error) = self.cluster.propose(command, asked_by).await {
             tracing::warn!(%nonce, %error, "a refused activation could not be closed; it stays open");
         }
     }

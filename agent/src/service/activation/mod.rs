@@ -29,6 +29,8 @@ pub use lead::Activations;
 pub use plan::{Plan, PlannedNode};
 pub(super) use portal::Portal;
 
+use crate::api::Caller;
+
 /// What an administrator asks for.
 #[derive(Debug)]
 pub struct ActivationRequest {
@@ -44,8 +46,8 @@ pub struct ActivationRequest {
     pub activation_key: Option<ActivationKey>,
     /// The nodes that the administrator confirmed, in the plan's order.
     pub confirmed: Vec<NodeId>,
-    /// Who asks, in words.
-    pub requested_by: String,
+    /// Who asks.
+    pub caller: Caller,
 }
 
 /// A step of an activation that has been taken.

@@ -283,7 +283,7 @@ impl Certificates {
     /// Tells the cluster what is shown, if it does not know. Whether it knows now.
     async fn report(&self, cluster: &Cluster) -> bool {
         let Some(command) = self.news(&cluster.view().state) else { return true };
-        let told = match cluster.propose(command).await {
+        let told = match cluster.propose(command, &cluster.itself()).await {
             Ok(answer) => answer.result.map_err(ApiError::from),
             Err(error) => Err(error.into()),
         };

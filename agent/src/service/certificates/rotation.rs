@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Signer;
 use crate::{
-    api::{ApiError, ErrorKind},
+    api::{ApiError, Caller, ErrorKind},
     clock,
     cluster::Cluster,
     pki::{Authority, CertificateFacts, ca_fingerprint},
@@ -66,7 +66,7 @@ pub struct CaWait {
 ///
 /// # Errors
 /// The refusal by name: `ca_rotation_in_progress`, `ca_rotation_outdated`, `feature_level_too_low`.
-pub async fn rotate_ca(cluster: &Cluster, signer: &Signer, requested_by: &str) -> Result<u64, ApiError> {
+pub async fn rotate_ca(cluster: &Cluster, signer: &Signer, caller: &Caller) -> Result<u64, ApiError> {
     let view = cluster.view();
     let state = &view.state;
     if let Some(running) = state.ca_rotation().filter(|rotation| rotation.is_under_way()) {
@@ -90,13 +90,13 @@ pub async fn rotate_ca(cluster: &Cluster, signer: &Signer, requested_by: &str) -
             sealed_key,
             bridges: vec![present.bridge(&next)?, next.bridge(&present)?],
         },
-        requested_by: requested_by.to_owned(),
+        requested_by: caller.name.clone(),
     };
-    match cluster.propose(Command::RotateCa(command)).await?.result? {
+    match cluster.propose(Command::RotateCa(command), &caller.asked_by).await?.result? {
         Outcome::CaRotated { version } => {
             tracing::info!(
                 version,
-                requested_by,
+                requested_by = caller.name,
                 "a rotation of the CA has begun: nodes trust the new one as well"
             );
             Ok(version)
@@ -136,7 +136,8 @@ async fn advance(cluster: &Cluster) {
         CaPhase::Trusting(_) => "the new CA issues; nodes get certificates of it",
         _ => "the old CA is trusted no more; the rotation is done",
     };
-    match cluster.propose(Command::AdvanceCa(AdvanceCa { version: rotation.version })).await {
+    let command = Command::AdvanceCa(AdvanceCa { version: rotation.version });
+    match cluster.propose(command, &cluster.itself()).await {
         Ok(answer) => match answer.result {
             Ok(_) => tracing::info!(version = rotation.version + 1, "rotation of the CA: {next}"),
             Err(refusal) => tracing::debug!(%refusal, "the rotation of the CA was not advanced"),

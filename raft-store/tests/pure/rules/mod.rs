@@ -6,6 +6,7 @@
 mod activation;
 pub(crate) mod admit;
 mod approval;
+mod audit;
 mod authority;
 mod clock;
 mod history;

@@ -9,6 +9,7 @@ use quorate_license::{
 };
 use quorate_raft_store::{
     Answer, Command, Outcome, Proposal, Refusal, RequestId, Revision, State,
+    audit::{Actor, AskedBy, Face},
     codec::{self, CodecError},
     command::{
         AdmitNode, AdvanceCa, CreateToken, DecideJoin, InstallLicense, RaiseFeatureLevel, RemoveNode,
@@ -103,7 +104,11 @@ fn other_commands() -> Vec<(String, Command)> {
     named("spooler", Command::AdmitNode(AdmitNode { build: None, ..sample::admit(4) }));
     named("without_build", Command::ReportNode(ReportNode { build: None, ..sample::report(2) }));
     let join = TokenPurpose::Join { role: NodeRole::Spooler, name: Some(sample::name(4)) };
-    for (name, purpose) in [("named", join), ("admin", TokenPurpose::Admin { label: "anna".to_owned() })] {
+    for (name, purpose) in [
+        ("named", join),
+        ("admin", TokenPurpose::Admin { label: "anna".to_owned() }),
+        ("viewer", TokenPurpose::Viewer { label: "otto".to_owned() }),
+    ] {
         let token = sample::join_token(TokenId(7), NodeRole::Spooler);
         named(name, Command::CreateToken(CreateToken { purpose, ..token }));
     }
@@ -126,6 +131,53 @@ fn other_commands() -> Vec<(String, Command)> {
     commands
 }
 
+fn proposal_specimen(name: &str, proposal: &Proposal) -> Specimen {
+    let reread: Reread = |bytes| Ok(Proposal::decode(bytes)?.encode()?.0.to_vec());
+    Specimen { name: format!("proposal/{name}"), bytes: proposal.encode().unwrap().0.to_vec(), reread }
+}
+
+/// Somebody who asks over TCP.
+pub(crate) fn asked_by() -> AskedBy {
+    AskedBy {
+        actor: Actor::Token(sample::ADMIN_TOKEN),
+        node: sample::node_id(2),
+        face: Face::NodePort,
+        address: Some("192.0.2.7:50412".to_owned()),
+    }
+}
+
+/// One actor of each kind, in the order of the variants.
+pub(crate) fn one_of_each_actor() -> Vec<Actor> {
+    vec![
+        Actor::Unstated,
+        Actor::Node,
+        Actor::Local { uid: Some(1000) },
+        Actor::Token(sample::ADMIN_TOKEN),
+        Actor::Joiner(sample::token_of(2)),
+    ]
+}
+
+/// Proposals that tell who asked: every actor, and every face.
+fn asked() -> impl Iterator<Item = Specimen> {
+    let actors = one_of_each_actor().into_iter().map(|actor| AskedBy { actor, ..asked_by() });
+    let faces = Face::ALL.into_iter().filter(|face| *face != Face::NodePort).map(|face| AskedBy {
+        actor: Actor::Local { uid: None },
+        face,
+        address: None,
+        ..asked_by()
+    });
+    actors.chain(faces).map(|asked_by| {
+        let proposal = Proposal {
+            request: RequestId(0x1234 << 64),
+            time: sample::start(),
+            asked_by: Some(asked_by.clone()),
+            command: Command::RevokeToken(RevokeToken { id: sample::token_of(2) }),
+        };
+        let name = format!("asked.{}.{}", asked_by.actor.as_str(), asked_by.face.as_str());
+        proposal_specimen(&name, &proposal)
+    })
+}
+
 /// What the log holds.
 fn proposals() -> Vec<Specimen> {
     let plain = one_of_each_command().into_iter().map(|command| (command.name().to_owned(), command));
@@ -135,9 +187,11 @@ fn proposals() -> Vec<Specimen> {
     plain
         .chain(other)
         .map(|(name, command)| {
-            let proposal = Proposal { request: RequestId(0x1234 << 64), time: sample::start(), command };
-            specimen(format!("proposal/{name}"), &proposal)
+            let proposal =
+                Proposal { request: RequestId(0x1234 << 64), time: sample::start(), asked_by: None, command };
+            proposal_specimen(&name, &proposal)
         })
+        .chain(asked())
         .collect()
 }
 
@@ -228,6 +282,8 @@ pub(crate) fn one_of_each_refusal() -> Vec<Refusal> {
             by: "anna".to_owned(),
             at: sample::start(),
         },
+        Refusal::AskerTokenInvalid(sample::ADMIN_TOKEN),
+        Refusal::AskerMayNotChange(sample::ADMIN_TOKEN),
         Refusal::ActivationSuperseded { nonce: sample::nonce(1), by: sample::nonce(2) },
     ];
     let answers = one_of_each_answer_refusal().into_iter().map(Refusal::AnswerRefused);
@@ -311,6 +367,32 @@ fn history() -> Replica {
     replica
 }
 
+/// Rows of the audit: of something that was done, of something that was refused, and of what was dropped.
+fn audit_rows() -> Vec<Specimen> {
+    let mut replica = Replica::with_nodes(2);
+    replica.raise_level(3);
+    let first = 1_u64.to_be_bytes();
+    let key = |tag: u8, key: &[u8]| [&[tag], key].concat();
+    let mut rows = Vec::new();
+    let mut take = |replica: &Replica, name: &str, key: Vec<u8>| {
+        rows.push(row_specimen(name, &key, &replica.rows()[&key]));
+    };
+    replica.asked_by = Some(asked_by());
+    replica.accept(Command::CreateToken(sample::join_token(TokenId(0x301), NodeRole::Spooler)));
+    take(&replica, "audit.done", key(23, &first));
+    let viewer = TokenPurpose::Viewer { label: "otto".to_owned() };
+    let viewer = CreateToken { purpose: viewer, ..sample::join_token(TokenId(0x302), NodeRole::Spooler) };
+    replica.accept(Command::CreateToken(viewer));
+    take(&replica, "token.viewer", key(4, &0x302_u64.to_be_bytes()));
+    assert!(replica.run(Command::RevokeToken(RevokeToken { id: TokenId(0x999) })).is_err());
+    take(&replica, "audit.refused", key(23, &3_u64.to_be_bytes()));
+    while replica.state().audit_anchor().number == 0 {
+        let _ = replica.run(Command::RevokeToken(RevokeToken { id: TokenId(0x999) }));
+    }
+    take(&replica, "audit_anchor", key(24, &[]));
+    rows
+}
+
 /// What the state machine holds, each row as it comes out of real commands.
 fn rows() -> Vec<Specimen> {
     let mut replica = history();
@@ -390,8 +472,9 @@ fn rows() -> Vec<Specimen> {
     take(&replica, "pending_join.waiting", pending(5));
     take(&replica, "pending_join.accepted", pending(6));
     take(&replica, "pending_join.refused", pending(7));
+    rows.extend(audit_rows());
     replica.request(1, ActivationKind::Trial, Method::Offline);
     replica.accept(Command::InstallLicense(sample::install(1, 2, 1)));
-    take(&replica, "license_history", key(60, &1_u64.to_be_bytes()));
+    take(&replica, "license_history", key(25, &1_u64.to_be_bytes()));
     rows
 }

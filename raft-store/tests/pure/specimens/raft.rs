@@ -29,7 +29,7 @@ fn memberships() -> [(&'static str, Membership); 2] {
 /// One entry of each kind.
 fn entries() -> Vec<(&'static str, Entry)> {
     let command = Command::Tick(Tick {});
-    let proposal = Proposal { request: RequestId(9), time: sample::start(), command };
+    let proposal = Proposal { request: RequestId(9), time: sample::start(), asked_by: None, command };
     let [uniform, joint] = memberships();
     [
         ("blank", EntryPayload::Blank),
