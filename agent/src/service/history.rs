@@ -186,7 +186,7 @@ mod tests {
         });
         let transfer = entry(6, |entry| entry.licenses.clear());
         for entry in [trial, bought, more, other_tenant, updated, transfer] {
-            let key = [&[60], &entry.serial.0.to_be_bytes()[..]].concat();
+            let key = [&[25], &entry.serial.0.to_be_bytes()[..]].concat();
             state.load(&key, &codec::encode(&entry).unwrap()).unwrap();
         }
         let items = license_history(&state, &TenantId::default_tenant());

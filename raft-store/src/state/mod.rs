@@ -75,7 +75,7 @@ impl Default for State {
             ca_rotation: Table::new(20),
             certificates: Table::new(21),
             pending_joins: Table::new(22),
-            license_history: Table::new(60),
+            license_history: Table::new(25),
         }
     }
 }

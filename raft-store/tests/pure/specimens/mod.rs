@@ -392,6 +392,6 @@ fn rows() -> Vec<Specimen> {
     take(&replica, "pending_join.refused", pending(7));
     replica.request(1, ActivationKind::Trial, Method::Offline);
     replica.accept(Command::InstallLicense(sample::install(1, 2, 1)));
-    take(&replica, "license_history", key(60, &1_u64.to_be_bytes()));
+    take(&replica, "license_history", key(25, &1_u64.to_be_bytes()));
     rows
 }
