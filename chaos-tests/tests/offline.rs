@@ -260,7 +260,7 @@ fn the_portal_issues_by_hand_again_for_a_newer_attempt_and_uses_the_order_once()
     assert_eq!(refused(take(&stage, &lost)).code, "activation_superseded");
     let done = installed(take(&stage, &answer));
     stage.cluster.wait_for_serial(done.serial).unwrap();
-    assert_eq!(stage.portal.installations().unwrap(), [done.support_id.clone()]);
+    assert_eq!(stage.portal.installations().unwrap(), std::slice::from_ref(&done.support_id));
     assert!(installed(take(&stage, &answer)).already_installed);
 
     // A further order, by hand: what it adds stands in the history.

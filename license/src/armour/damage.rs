@@ -40,11 +40,11 @@ pub(super) fn of_body(
     if !suspects.is_empty() {
         return ArmourError::Damaged { places: suspects };
     }
+    let last = base64.len().saturating_sub(1);
     if BASE64.decode(base64).is_err() {
-        let last = base64.len().saturating_sub(1);
         return ArmourError::Encoding { line: stream.odd_line(index(0), index(last) + 1) };
     }
-    ArmourError::Checksum
+    ArmourError::Checksum { first: stream.place(index(0)).line, last: stream.place(index(last)).line }
 }
 
 /// A character that doesn't belong where it stands.

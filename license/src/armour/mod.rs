@@ -145,8 +145,15 @@ pub enum ArmourError {
         line: usize,
     },
     /// The checksum differs, and not by one character.
-    #[error("the text is damaged in more than one place: its checksum doesn't match; copy it again")]
-    Checksum,
+    #[error(
+        "the text is damaged in more than one place between line {first} and line {last}: its checksum doesn't match; copy it again"
+    )]
+    Checksum {
+        /// The first line of the key, counted from 1.
+        first: usize,
+        /// Its last line.
+        last: usize,
+    },
     /// Parts of one text that is in several QR codes are not there.
     #[error("of the {total} parts, these are missing: {}; add them", list(missing))]
     PartsMissing {
@@ -173,6 +180,7 @@ impl ArmourError {
             ArmourError::Character { at, .. } | ArmourError::CaseLost { at } => vec![at.line],
             ArmourError::Damaged { places } => places.iter().map(|place| place.line).collect(),
             ArmourError::Encoding { line } | ArmourError::Truncated { line, .. } => vec![*line],
+            ArmourError::Checksum { first, last } => (*first..=*last).collect(),
             _ => Vec::new(),
         }
     }
@@ -271,6 +279,7 @@ fn whole(label: Label, stream: &Stream<'_>) -> Result<Vec<u8>, ArmourError> {
     match first {
         None if !begun => Err(ArmourError::NoBegin { expected }),
         None => Err(ArmourError::Truncated { expected, line: stream.last_line() }),
+        Some((_, end)) if !begun => Err(without_begin(stream, &starts, end, ended, expected)),
         Some((start, end)) => Err(what_is_wrong(stream, start, end, ended, expected)),
     }
 }
@@ -301,6 +310,47 @@ fn ends_by_checksum(stream: &Stream<'_>) -> Vec<usize> {
         ends.push(bytes.len());
     }
     ends
+}
+
+/// Beginnings that are taken for the right one, one after the other, to find a wrong character.
+const MOST_GUESSED: usize = 8;
+
+/// Why a text that ends at `end` and has no first line can't be opened. Words before it mostly end with a character that
+/// no key has.
+fn without_begin(
+    stream: &Stream<'_>,
+    starts: &[usize],
+    end: usize,
+    ended: bool,
+    expected: &'static str,
+) -> ArmourError {
+    let before_checksum = end.saturating_sub(DIGITS + 1);
+    let foreign = stream.bytes[..before_checksum].iter().rposition(|byte| !is_base64(*byte));
+    let behind = |index: Option<usize>| {
+        let mut behind: Vec<usize> = starts
+            .iter()
+            .copied()
+            .filter(|start| *start < end && index.is_none_or(|at| *start > at))
+            .collect();
+        behind.sort_unstable();
+        behind.dedup();
+        behind
+    };
+    if let Some(at) = foreign.filter(|at| stream.is_in_key(*at)) {
+        return damage::character(stream, at);
+    }
+    let guessed = behind(foreign);
+    for &start in guessed.iter().take(MOST_GUESSED) {
+        let wrong = what_is_wrong(stream, start, end, ended, expected);
+        if matches!(wrong, ArmourError::Damaged { .. } | ArmourError::CaseLost { .. }) {
+            return wrong;
+        }
+    }
+    match (foreign, guessed.first()) {
+        (_, Some(start)) => what_is_wrong(stream, *start, end, ended, expected),
+        (Some(at), None) => damage::character(stream, at),
+        (None, None) => ArmourError::NoBegin { expected },
+    }
 }
 
 /// Why the text between two places can't be opened.

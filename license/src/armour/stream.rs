@@ -64,6 +64,11 @@ impl<'a> Stream<'a> {
         self.lines().any(|(_, line)| is_keys(line))
     }
 
+    /// Whether the line of a character looks like one of a key, or one before it does.
+    pub(super) fn is_in_key(&self, index: usize) -> bool {
+        self.lines().take_while(|(start, _)| *start <= index).any(|(_, line)| is_keys(line))
+    }
+
     /// The last line that is not empty.
     pub(super) fn last_line(&self) -> usize {
         self.bytes.len().checked_sub(1).map_or(1, |last| self.place(last).line)

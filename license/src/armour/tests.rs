@@ -82,7 +82,7 @@ fn damage_is_named() {
         ArmourError::Truncated { expected, line: last - 1 }
     );
     assert_eq!(read(&without(last - 1)).unwrap_err(), ArmourError::NoChecksum);
-    assert_eq!(read(&without(1)).unwrap_err(), ArmourError::Checksum);
+    assert_eq!(read(&without(1)).unwrap_err(), ArmourError::Checksum { first: 2, last: 3 });
     assert_eq!(read(&text.replacen("AAEC", "AAE", 1)).unwrap_err(), ArmourError::Encoding { line: 2 });
     let found = '\u{20ac}';
     assert_eq!(
