@@ -1,13 +1,14 @@
 //! Who passes the gate between nodes, as a table.
 
+use quorate_license::ClusterId;
 use quorate_raft_store::{
-    Command, FEATURE_LEVEL,
+    Command, FEATURE_LEVEL, View,
     command::{AdmitNode, CreateToken, RemoveNode, ReportNode, ReportStart},
     state::{HostReport, StartId, TokenId},
 };
 
 use super::*;
-use crate::service::licensing::samples;
+use crate::{pki::PeerIdentity, service::licensing::samples};
 
 #[test]
 fn a_start_is_read_as_it_is_written() {
@@ -96,4 +97,32 @@ fn members_pass_the_gate_and_removed_nodes_and_copies_do_not() {
     }
     let removed = check_member(&state, id(3), None).unwrap_err().message;
     assert!(removed.contains("node-3") && removed.contains("removed by anna"), "{removed}");
+}
+
+#[test]
+fn a_certificate_of_another_cluster_or_of_another_epoch_is_refused_by_name() {
+    let state = state();
+    let row = state.cluster().unwrap().clone();
+    let name = state.nodes().get(&id(1)).unwrap().name.clone();
+    let own = Arc::new(NodeFile::new(row.id, row.epoch, id(1), name, NodeRole::Management));
+    let gate = NodeGate::new(own, Arc::new(Views::new(View { state, ..View::default() })));
+    let identify = |cluster_id, epoch_number| {
+        let identity = PeerIdentity { cluster_id, epoch_number, role: NodeRole::Management, node: id(2) };
+        let mut extensions = Extensions::new();
+        let address = ([192, 0, 2, 2], 50412).into();
+        extensions.insert(PeerInfo::Tcp { address, identity: Some(identity) });
+        gate.identify(&extensions, &HeaderMap::new())
+    };
+    let member = NodeCaller { node: id(2), role: NodeRole::Management };
+    assert_eq!(identify(row.id, row.epoch.number).unwrap(), member);
+    let other = ClusterId([0x77; 16]);
+    for (cluster_id, epoch) in
+        [(row.id, row.epoch.number - 1), (row.id, row.epoch.number + 1), (other, row.epoch.number)]
+    {
+        let refused = identify(cluster_id, epoch).unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+        let named =
+            format!("the certificate is of cluster {cluster_id}, epoch {epoch}; this node is of cluster");
+        assert!(refused.message().starts_with(&named), "{refused}");
+    }
 }

@@ -128,7 +128,8 @@ pub(crate) fn https_get(node: &Node, path: &str, token: &str) -> (u16, String) {
         stream.read_to_end(&mut answer).await?;
         std::io::Result::Ok(String::from_utf8_lossy(&answer).into_owned())
     };
-    let answer = runtime().block_on(tokio::time::timeout(DEADLINE, exchange)).unwrap().unwrap();
+    let limited = async { tokio::time::timeout(DEADLINE, exchange).await };
+    let answer = runtime().block_on(limited).unwrap().unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }

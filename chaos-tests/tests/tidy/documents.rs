@@ -99,7 +99,8 @@ fn every_attack_in_the_table_names_a_test_that_is_there() {
         Some(target) => makefile.text.lines().any(|line| line.starts_with(&format!("{target}:"))),
         None => {
             let header = format!("fn {name}(");
-            let in_tests = |file: &&File| file.is_rust() && file.path.contains("/tests/");
+            let in_tests =
+                |file: &&File| file.is_unit_tests() || file.is_rust() && file.path.contains("/tests/");
             files().iter().filter(in_tests).any(|file| file.text.contains(&header))
         }
     };

@@ -64,7 +64,16 @@ fn a_method_is_found_on_its_faces_only() {
 
 #[test]
 fn what_changes_something_is_for_administrators() {
-    let reads = ["Status", "ShowLicense", "ListActivations", "ClusterHealth", "ListAudit"];
+    let reads = [
+        "Status",
+        "ShowLicense",
+        "ListActivations",
+        "ClusterHealth",
+        "ListAudit",
+        "ListPendingJoins",
+        "ListCertificates",
+        "ShowCa",
+    ];
     for rule in RPCS.iter().filter(|rule| rule.path.contains("AdminService")) {
         let method = rule.path.rsplit('/').next().unwrap();
         let who = if reads.contains(&method) { Who::Viewer } else { Who::Administrator };
