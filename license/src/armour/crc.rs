@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn any_single_wrong_character_is_among_the_suspects() {
         for length in [1, 2, 3, 50, 51, 52] {
-            let bytes: Vec<u8> = (0..length).map(|index| index * 37).collect();
+            let bytes: Vec<u8> = (0..length).map(|index: u8| index.wrapping_mul(37)).collect();
             let good = data_encoding::BASE64.encode(&bytes).into_bytes();
             for index in 0..good.len() {
                 for wrong in [b'A', b'z', b'7', b'/'] {
