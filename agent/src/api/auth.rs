@@ -4,27 +4,20 @@
 use std::sync::{Arc, OnceLock};
 
 use axum::http::{Extensions, HeaderMap};
-use quorate_license::{NodeId, NodeRole, Timestamp};
+use quorate_license::{NodeId, NodeRole};
 use quorate_raft_store::{
     Refusal, State, Views,
     audit::{Actor, AskedBy, Face},
     codec,
-    state::{StartId, TokenId, TokenPurpose},
+    state::StartId,
 };
-use subtle::ConstantTimeEq;
 use tonic::{
     Request, Status,
     metadata::{MetadataMap, MetadataValue},
 };
 
-use super::{ApiError, ErrorKind, error::status_parts};
-use crate::{
-    clock,
-    cluster::Clones,
-    data_dir::NodeFile,
-    net::PeerInfo,
-    pki::{AdminToken, secret_hash},
-};
+use super::{ApiError, ErrorKind, bearer::check_token, error::status_parts};
+use crate::{clock, cluster::Clones, data_dir::NodeFile, net::PeerInfo};
 
 const CLUSTER: &str = "quorate-cluster";
 const EPOCH: &str = "quorate-epoch";
@@ -451,42 +444,6 @@ pub(super) fn denied(caller: &Caller, what: &str) -> ApiError {
 /// The token that a request carries.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     text(headers, AUTHORIZATION)?.strip_prefix("Bearer ")
-}
-
-/// Whose token it is, in words, and what it lets its bearer do, if it is valid.
-///
-/// # Errors
-/// Denied: malformed, unknown, expired, revoked, or no administrator's token.
-pub(super) fn check_token(
-    token: &str,
-    state: &State,
-    now: Timestamp,
-) -> Result<(TokenId, String, Access), ApiError> {
-    let refused = |message: &str| {
-        ApiError::new(
-            ErrorKind::Denied,
-            "token_invalid",
-            message,
-            "`quorate token list` on a Management Server shows the valid ones",
-        )
-    };
-    let token: AdminToken = token.parse().map_err(|_| refused("the administrator's token is malformed"))?;
-    let hash = secret_hash(&token.secret);
-    let found = state.tokens().get(&token.id).filter(|known| bool::from(known.secret_hash.ct_eq(&hash)));
-    let (access, label) = match found {
-        Some(known) if !known.is_valid(state.time().max(now)) => {
-            return Err(refused("the administrator's token has expired or was revoked"));
-        }
-        Some(known) => match &known.purpose {
-            TokenPurpose::Admin { label } => (Access::Administrator, label),
-            TokenPurpose::Viewer { label } => (Access::Viewer, label),
-            TokenPurpose::Join { .. } | TokenPurpose::JoinWithApproval { .. } => {
-                return Err(refused("a join token does not make an administrator"));
-            }
-        },
-        None => return Err(refused("the administrator's token is not known to this cluster")),
-    };
-    Ok((token.id, format!("{label} (token {})", token.id), access))
 }
 
 /// Carries who asks over to another node: the token itself, or this Management Server's word.

@@ -1,10 +1,10 @@
 //! Who passes the gate between nodes, as a table.
 
-use quorate_license::ClusterId;
+use quorate_license::{ClusterId, Timestamp};
 use quorate_raft_store::{
     Command, FEATURE_LEVEL, View,
     command::{AdmitNode, CreateToken, RemoveNode, ReportNode, ReportStart},
-    state::{HostReport, StartId, TokenId},
+    state::{HostReport, StartId, TokenId, TokenPurpose},
 };
 
 use super::*;

@@ -8,6 +8,7 @@ mod admin;
 mod admin_wire;
 mod audit;
 mod auth;
+mod bearer;
 mod certificates;
 mod cluster;
 mod error;
