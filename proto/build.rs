@@ -11,12 +11,13 @@ const FILES: [&str; 5] = [
 ];
 
 /// These carry a secret and print without it: `src/secrets.rs`.
-const WITH_SECRETS: [&str; 5] = [
+const WITH_SECRETS: [&str; 6] = [
     ".quorate.node.v1.JoinRequest",
     ".quorate.node.v1.JoinResponse",
     ".quorate.node.v1.SignIntegrityKeyRequest",
     ".quorate.v1.ActivateRequest",
     ".quorate.v1.CreateTokenResponse",
+    ".quorate.v1.OfflineRequest",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -52,8 +52,8 @@ use crate::{
     net::{Limits, Listener, Members, bind_unix},
     pki::{PkiError, install_crypto_provider},
     service::{
-        Activations, Admission, OwnReport, Signing, keep_rotation, licensing::Licensing, report_node,
-        watch_computer,
+        Activations, Admission, OwnReport, Signing, Telemetry, keep_rotation, licensing::Licensing,
+        report_node, watch_computer,
     },
     setup,
 };
@@ -309,12 +309,15 @@ impl Node {
             metrics.clone(),
         ));
 
+        let telemetry = Arc::new(Telemetry::new(cluster.clone(), config.portal.clone(), metrics.clone()));
+
         // Faces.
         let admin = AdminApi {
             cluster: cluster.clone(),
             own: own.clone(),
             activations: activations.clone(),
             licensing: licensing.clone(),
+            telemetry: telemetry.clone(),
             certificates: certificates.clone(),
             tracker: tracker.clone(),
         };
@@ -397,6 +400,7 @@ impl Node {
         tracker.spawn(certificates.run(cluster.clone(), stop.clone()));
         if own.role == NodeRole::Management {
             tracker.spawn(keep_rotation(cluster.clone(), stop.clone()));
+            tracker.spawn(telemetry.run(stop.clone()));
             tracker.spawn(keep_membership(cluster.clone(), stop.clone()));
             let (finishing, stop) = (activations, stop.clone());
             tracker.spawn(async move { finishing.finish_left_open(stop).await });

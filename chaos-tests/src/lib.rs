@@ -11,6 +11,7 @@
 //! their id; what a test waits for is a condition with a deadline ([`wait`]), never a length of time.
 
 pub mod binaries;
+pub mod by_hand;
 pub mod changes;
 pub mod checker;
 pub mod cli;

@@ -26,7 +26,7 @@ mod wire;
 
 pub use activation::ActivationKind;
 pub use activation_key::{ActivationKey, ParseActivationKeyError};
-pub use armour::ArmourError;
+pub use armour::{ArmourError, Place};
 pub use binding::{Binding, BoundNode};
 pub use computer_id::{ComputerId, ComputerIdSource, MachineId, MachineIdError, ParseComputerIdError};
 pub use crockford::CrockfordError;

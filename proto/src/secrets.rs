@@ -23,6 +23,7 @@ prints_only! {
     node::SignIntegrityKeyRequest: "SignIntegrityKeyRequest", ;
     v1::ActivateRequest: "ActivateRequest", kind, tenant, nodes;
     v1::CreateTokenResponse: "CreateTokenResponse", id, expires_at_ms;
+    v1::OfflineRequest: "OfflineRequest", nonce, kind, page_url, superseded;
 }
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ mod tests {
             format!("{:?}", node::SignIntegrityKeyRequest { integrity_key: bytes().into() }),
             format!("{:?}", v1::ActivateRequest { activation_key: secret(), ..Default::default() }),
             format!("{:?}", v1::CreateTokenResponse { token: secret(), ..Default::default() }),
+            format!("{:?}", v1::OfflineRequest { integrity_key: secret(), ..Default::default() }),
         ];
         for text in printed {
             assert!(!text.contains(SECRET) && !text.contains("113, 106, 49"), "{text}");

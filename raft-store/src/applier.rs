@@ -132,6 +132,7 @@ fn changes_licensing(command: &Command) -> bool {
         | Command::ReportCertificate(_)
         | Command::RotateCa(_)
         | Command::AdvanceCa(_)
-        | Command::RequestJoin(_) => false,
+        | Command::RequestJoin(_)
+        | Command::SetTelemetry(_) => false,
     }
 }

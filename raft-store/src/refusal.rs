@@ -288,6 +288,16 @@ pub enum Refusal {
     /// Who asks shows a token that does not let it make changes.
     #[error("the token {0} lets its bearer read, and not make changes")]
     AskerMayNotChange(TokenId),
+    /// A newer activation took the place of the one that a license key answers.
+    #[error(
+        "this license key answers activation {nonce}, which was superseded: its place was taken by activation {by}"
+    )]
+    ActivationSuperseded {
+        /// The one that it answers.
+        nonce: Nonce,
+        /// The newer one.
+        by: Nonce,
+    },
 }
 
 impl Refusal {
@@ -339,6 +349,7 @@ impl Refusal {
             Refusal::JoinDecided { .. } => "join_decided",
             Refusal::AskerTokenInvalid(_) => "token_invalid",
             Refusal::AskerMayNotChange(_) => "token_reads_only",
+            Refusal::ActivationSuperseded { .. } => "activation_superseded",
         }
     }
 }

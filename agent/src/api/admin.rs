@@ -3,16 +3,18 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt};
-use quorate_license::{ActivationKind, NodeId, NodeRole};
+use quorate_license::{NodeId, NodeRole};
 use quorate_proto::v1::{
     ActivateEvent, ActivateRequest, ClusterHealthRequest, ClusterHealthResponse, CreateTokenRequest,
-    CreateTokenResponse, DecideJoinRequest, DecideJoinResponse, ListActivationsRequest,
+    CreateTokenResponse, DecideJoinRequest, DecideJoinResponse, InstallLicenseRequest,
+    InstallLicenseResponse, LicenseHistoryRequest, LicenseHistoryResponse, ListActivationsRequest,
     ListActivationsResponse, ListAuditRequest, ListAuditResponse, ListCertificatesRequest,
     ListCertificatesResponse, ListPendingJoinsRequest, ListPendingJoinsResponse, ListTokensRequest,
     ListTokensResponse, PlanActivationRequest, PlanActivationResponse, RemoveNodeRequest, RemoveNodeResponse,
     RenameNodeRequest, RenameNodeResponse, RevokeTokenRequest, RevokeTokenResponse, RotateCaRequest,
-    RotateCaResponse, RotateCertificateRequest, RotateCertificateResponse, ShowCaRequest, ShowCaResponse,
-    ShowLicenseRequest, ShowLicenseResponse, StatusRequest, StatusResponse, TransferLeaderRequest,
+    RotateCaResponse, RotateCertificateRequest, RotateCertificateResponse, SetTelemetryRequest,
+    SetTelemetryResponse, ShowCaRequest, ShowCaResponse, ShowLicenseRequest, ShowLicenseResponse,
+    ShowTelemetryRequest, ShowTelemetryResponse, StatusRequest, StatusResponse, TransferLeaderRequest,
     TransferLeaderResponse,
     admin_service_server::{AdminService, AdminServiceServer},
 };
@@ -23,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::{
-    ApiError, ErrorKind, admin_wire, audit,
+    ApiError, ErrorKind, activations, admin_wire, audit,
     auth::{Access, Caller, denied},
     certificates, joins,
     relay::{Relay, first_license_node},
@@ -33,7 +35,7 @@ use crate::{
     cluster::Cluster,
     data_dir::NodeFile,
     service::{
-        ActivationRequest, Activations, Certificates, cluster_status, create_token, health,
+        ActivationRequest, Activations, Certificates, Telemetry, cluster_status, create_token, health,
         licensing::Licensing, remove_node, rename_node, revoke_token, rotate_ca,
     },
 };
@@ -53,6 +55,8 @@ pub struct AdminApi {
     pub activations: Arc<Activations>,
     /// What is licensed.
     pub licensing: Licensing,
+    /// What the vendor hears, if it may.
+    pub telemetry: Arc<Telemetry>,
     /// The node's certificate.
     pub certificates: Arc<Certificates>,
     /// Where tasks are kept.
@@ -106,7 +110,7 @@ macro_rules! relayed {
     }};
 }
 
-fn invalid(code: &str, error: impl std::fmt::Display) -> ApiError {
+pub(super) fn invalid(code: &str, error: impl std::fmt::Display) -> ApiError {
     ApiError::new(ErrorKind::Invalid, code, error.to_string(), "correct it and ask again")
 }
 
@@ -196,16 +200,7 @@ impl AdminService for AdminApi {
                 .into_inner();
             return Ok(Response::new(events.boxed()));
         }
-        let ActivateRequest { kind, tenant, activation_key, nodes } = request.into_inner();
-        let activation_key = zeroize::Zeroizing::new(activation_key);
-        let request = ActivationRequest {
-            kind: kind.parse::<ActivationKind>().map_err(|e| invalid("kind_malformed", e))?,
-            tenant: admin_wire::tenant(&tenant).map_err(|e| invalid("tenant_malformed", e))?,
-            activation_key: activation_key.parse().map_err(|e| invalid("activation_key_malformed", e))?,
-            confirmed: nodes.into_iter().map(NodeId).collect(),
-            caller,
-        };
-        Ok(Response::new(self.start(request)))
+        Ok(Response::new(self.start(activations::request(request.into_inner(), caller)?)))
     }
 
     async fn list_activations(
@@ -219,6 +214,49 @@ impl AdminService for AdminApi {
         Ok(Response::new(ListActivationsResponse {
             activations: activations.into_iter().map(admin_wire::activation).collect(),
         }))
+    }
+
+    async fn install_license(
+        &self,
+        request: Request<InstallLicenseRequest>,
+    ) -> Result<Response<InstallLicenseResponse>, Status> {
+        let caller = self.administrator(&request, "installing a license key")?;
+        if self.relays_changes() {
+            let to = self.relay(&request, &caller).management_server()?;
+            return relayed!(self, request, caller, to, install_license);
+        }
+        let installed = self.activations.install(&request.get_ref().license_key, &caller).await?;
+        Ok(Response::new(activations::installed(installed)))
+    }
+
+    async fn license_history(
+        &self,
+        request: Request<LicenseHistoryRequest>,
+    ) -> Result<Response<LicenseHistoryResponse>, Status> {
+        self.caller(&request)?;
+        Ok(Response::new(activations::history(&self.cluster.view().state, &request.get_ref().tenant)?))
+    }
+
+    async fn show_telemetry(
+        &self,
+        request: Request<ShowTelemetryRequest>,
+    ) -> Result<Response<ShowTelemetryResponse>, Status> {
+        self.caller(&request)?;
+        Ok(Response::new(activations::telemetry(&self.cluster.view().state, &self.telemetry)?))
+    }
+
+    async fn set_telemetry(
+        &self,
+        request: Request<SetTelemetryRequest>,
+    ) -> Result<Response<SetTelemetryResponse>, Status> {
+        let caller = self.administrator(&request, "deciding about telemetry")?;
+        if self.relays_changes() {
+            let to = self.relay(&request, &caller).management_server()?;
+            return relayed!(self, request, caller, to, set_telemetry);
+        }
+        let enabled = request.get_ref().enabled;
+        self.telemetry.set(enabled, &caller).await?;
+        Ok(Response::new(SetTelemetryResponse { enabled }))
     }
 
     async fn create_token(

@@ -4,7 +4,7 @@ use quorate_license::{InvalidReason, LicenseStatus, NodeId, ReactivationReason, 
 use quorate_proto::v1 as proto;
 use quorate_raft_store::{
     State,
-    state::{Activation, ActivationState, RemovalReason, Token, TokenPurpose, TokenState, Tombstone},
+    state::{Activation, ActivationState, Method, RemovalReason, Token, TokenPurpose, TokenState, Tombstone},
 };
 
 use crate::{
@@ -160,12 +160,26 @@ pub(super) fn event(event: &Event) -> proto::ActivateEvent {
         }),
         _ => None,
     };
-    proto::ActivateEvent { step: event.words(), name: event.name().to_owned(), result }
+    let offline = match event {
+        Event::IntegrityKey(offline) => Some(proto::OfflineRequest {
+            nonce: offline.nonce.to_string(),
+            kind: offline.kind.as_str().to_owned(),
+            integrity_key: offline.integrity_key.0.to_string(),
+            page_url: offline.page_url.clone().unwrap_or_default(),
+            superseded: offline.superseded.iter().map(ToString::to_string).collect(),
+            again: offline.again,
+        }),
+        _ => None,
+    };
+    proto::ActivateEvent { step: event.words(), name: event.name().to_owned(), result, offline }
 }
 
 pub(super) fn activation(activation: &Activation) -> proto::ActivationSummary {
     let (state, detail) = match &activation.state {
         ActivationState::Opened => ("opened", String::new()),
+        ActivationState::Requested { at, .. } if activation.method == Method::Offline => {
+            ("requested", format!("waits for its license key since {at}"))
+        }
         ActivationState::Requested { at, .. } => ("requested", format!("the portal is asked since {at}")),
         ActivationState::Installed { serial, at } => ("installed", format!("serial {serial}, {at}")),
         ActivationState::Refused { code, message, .. } => ("refused", format!("{code}: {message}")),
@@ -180,6 +194,15 @@ pub(super) fn activation(activation: &Activation) -> proto::ActivationSummary {
         requested_by: activation.requested_by.clone(),
         key_last5: activation.key_last5.clone().unwrap_or_default(),
         detail,
+        method: method(activation.method).to_owned(),
+    }
+}
+
+/// How the portal is asked, in a word.
+pub(super) const fn method(method: Method) -> &'static str {
+    match method {
+        Method::Online => "online",
+        Method::Offline => "offline",
     }
 }
 

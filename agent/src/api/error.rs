@@ -127,6 +127,14 @@ impl From<Refusal> for ApiError {
             Refusal::NoPendingJoin(_) => "`quorate node pending` shows who waits",
             Refusal::JoinDecided { accepted: true, .. } => "`quorate node remove` takes it out again",
             Refusal::JoinDecided { .. } => "make a new token, and join the node with it",
+            Refusal::ActivationSuperseded { .. } => {
+                "bring the integrity key of the newer activation to the portal and install what it answers: the \
+                 portal uses no order twice; `quorate license intents` shows it"
+            }
+            Refusal::NoOpenActivation(_) => {
+                "`quorate license intents` shows what is open; begin anew with `quorate license activate --offline`, \
+                 the portal uses no order twice"
+            }
             Refusal::CaRotationWaits { .. } => {
                 "start these nodes; `quorate ca status` says what else can be done"
             }

@@ -3,6 +3,7 @@
 //! A face decodes into domain types, asks a service, and encodes the answer. It decides nothing.
 
 pub mod access;
+mod activations;
 mod admin;
 mod admin_wire;
 mod audit;

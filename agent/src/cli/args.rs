@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use super::{
     audit::AuditCommand, ca::CaCommand, cert::CertCommand, cluster::ClusterCommand,
     completion::CompletionArgs, config::ConfigCommand, debug::DebugCommand, init::InitArgs, join::JoinArgs,
-    license::LicenseCommand, node::NodeCommand, output::Format, serve::ServeArgs, token::TokenCommand,
+    license::LicenseCommand, node::NodeCommand, output::Format, serve::ServeArgs,
+    telemetry::TelemetryCommand, token::TokenCommand,
 };
 
 /// Where a node's configuration is if nothing else is said.
@@ -88,6 +89,9 @@ pub(crate) enum Command {
     License(LicenseCommand),
     /// Print the installation's Support ID.
     SupportId,
+    /// Show what the vendor hears of this installation, and decide whether it does.
+    #[command(subcommand)]
+    Telemetry(TelemetryCommand),
     /// Show nodes, and this host's computer ID.
     #[command(subcommand)]
     Node(NodeCommand),
@@ -147,6 +151,15 @@ mod tests {
             "join --token-file - --server ms-1:7400 --role spooler",
             "status",
             "license activate --key-file - --yes",
+            "license activate --offline --key-file - --file key.txt --qr --qr-file key.png --yes",
+            "license upgrade --key-file -",
+            "license trial --offline --qr-file key.svg",
+            "license reactivate --offline --renew --yes",
+            "license install -",
+            "license history",
+            "telemetry show",
+            "telemetry enable",
+            "telemetry disable",
             "license show",
             "license inspect FILE --trust k4.public.Hrnbu7wEfAP9cGBOAHHwmH4Wsot1ciXBHwBBXQ4gsaI",
             "license entitlements",
@@ -211,6 +224,10 @@ mod tests {
             "cert rotate ms-2 --all",
             "join --token x --token-file y",
             "license activate --key a --key-file b",
+            "license activate --key a --file key.txt",
+            "license trial --key a",
+            "license trial --offline --qr-file key.jpg",
+            "license install",
             "license inspect FILE",
             "license inspect FILE --trust k4.public.short",
         ] {

@@ -3,7 +3,7 @@
 
 use std::{io, path::PathBuf};
 
-use quorate_license::{FileRefusal, NodeName, ParseActivationKeyError};
+use quorate_license::{FileRefusal, LicenseKeyError, NodeName, ParseActivationKeyError};
 use quorate_raft_store::disk::OpenError;
 use serde::Serialize;
 use tonic::{Code, Status};
@@ -57,6 +57,17 @@ pub(crate) enum CliError {
         /// The operating system's reason.
         cause: io::Error,
     },
+    /// A file that was named can't be written.
+    #[error("{path} can't be written: {cause}")]
+    FileUnwritable {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        cause: io::Error,
+    },
+    /// The license key is none, or damaged.
+    #[error("{0}")]
+    LicenseKey(#[from] LicenseKeyError),
     /// There is no node of this name or id.
     #[error("there is no node '{given}' in the cluster")]
     NodeUnknown {
@@ -315,6 +326,8 @@ impl CliError {
             CliError::NotConfirmed => "not_confirmed",
             CliError::ActivationCutOff => "outcome_unknown",
             CliError::AnswerUnreadable { .. } => "answer_unreadable",
+            CliError::FileUnwritable { .. } => "file_unwritable",
+            CliError::LicenseKey(_) => "license_key_malformed",
             CliError::DigestDiffers { .. } => "digest_differs",
             CliError::Store(_) => "store_unusable",
             CliError::System { .. } => "system",
@@ -359,11 +372,13 @@ impl CliError {
                 "Look what else listens there, or change the address in section [listen] of the configuration."
                     .to_owned()
             }
+            CliError::FileUnwritable { .. } => "Name a file in a folder that you may write to.".to_owned(),
             // These say in their message what to do.
             CliError::Setup(_)
             | CliError::App(_)
             | CliError::Identity(_)
             | CliError::ActivationKey(_)
+            | CliError::LicenseKey(_)
             | CliError::LicenseFile(_)
             | CliError::System { .. } => String::new(),
         }

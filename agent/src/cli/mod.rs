@@ -30,6 +30,7 @@ mod progress;
 mod serve;
 mod status;
 mod support_id;
+mod telemetry;
 mod token;
 mod usage;
 mod wire;
@@ -85,6 +86,7 @@ fn dispatch(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Join(args) => block_on(join::run(context, args)),
         Command::Status => block_on(status::run(context)),
         Command::License(command) => license::run(context, command),
+        Command::Telemetry(command) => telemetry::run(context, &command),
         Command::SupportId => block_on(support_id::run(context)),
         Command::Node(command) => node::run(context, command),
         Command::Token(command) => block_on(token::run(context, command)),

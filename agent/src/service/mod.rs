@@ -5,15 +5,20 @@ mod admission;
 mod certificates;
 mod computer;
 mod health;
+mod history;
 pub mod licensing;
 mod removal;
 mod rename;
 mod report;
 mod signing;
 mod status;
+mod telemetry;
 mod tokens;
 
-pub use activation::{ActivationRequest, Activations, Event, Installed, Plan, PlannedNode};
+pub use activation::{
+    ActivationRequest, Activations, Event, Installed, InstalledKey, IntegrityKeyText, Offline, Plan,
+    PlannedNode,
+};
 pub use admission::{Admission, Admitted, Joiner};
 pub use certificates::{
     CaStatus, CaSummary, CaWait, Certificates, CertificatesOptions, Signer, ca_status, certificate_warnings,
@@ -21,9 +26,11 @@ pub use certificates::{
 };
 pub use computer::watch_computer;
 pub use health::{Condition, Health, NodeHealth, even_voters, health};
+pub use history::{HistoryItem, license_history, quantity};
 pub use removal::{Removed, remove_node};
 pub use rename::rename_node;
 pub use report::{OwnReport, report_node};
 pub use signing::Signing;
 pub use status::{ClusterStatus, NodeStatus, cluster_status, default_serial};
+pub use telemetry::{Report, Telemetry, next_report};
 pub use tokens::{NewToken, create_token, revoke_token};

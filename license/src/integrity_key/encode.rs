@@ -21,6 +21,13 @@ impl IntegrityKey {
         Zeroizing::new(armour::encode(armour::Label::IntegrityKey, &self.to_bytes()))
     }
 
+    /// The text in parts with at most `characters` characters of base64 each, for QR codes. Together, in any
+    /// order, they are read as the text is. Each says which it is, of how many.
+    pub fn to_parts(&self, characters: usize) -> Vec<Zeroizing<String>> {
+        let parts = armour::split(armour::Label::IntegrityKey, &self.to_bytes(), characters);
+        parts.into_iter().map(Zeroizing::new).collect()
+    }
+
     /// What the Management Servers sign the digest of.
     pub(super) fn unsigned_bytes(&self) -> Zeroizing<Vec<u8>> {
         encode(self.to_message())

@@ -81,6 +81,7 @@ pub(super) fn of(command: &Command) -> Option<Vec<(String, String)>> {
             let decision = if decide.accept { "accept" } else { "refuse" };
             vec![pair("token", decide.token), pair("decision", decision)]
         }
+        Command::SetTelemetry(set) => vec![pair("enabled", set.enabled)],
         Command::ReportNode(_)
         | Command::ReportStart(_)
         | Command::ReportCertificate(_)

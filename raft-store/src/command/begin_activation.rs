@@ -45,7 +45,7 @@ impl BeginActivation {
             return if repeated { Ok(opened) } else { Err(Refusal::NoOpenActivation(self.nonce)) };
         }
         self.check(state)?;
-        let mut superseded = Vec::new();
+        let mut superseded = if state.reads(3) { given_up(state) } else { Vec::new() };
         // Only an offline activation, or one that sent nothing yet, gives way: `check` saw to it.
         let open: Vec<Activation> = state.activations.values().filter(|a| a.is_open()).cloned().collect();
         for activation in open {
@@ -54,6 +54,10 @@ impl BeginActivation {
             let by = ActivationState::Superseded { by: self.nonce, at: now };
             let activation = Activation { state: by, sealed_key: None, ..activation };
             state.activations.put(activation.nonce, activation);
+        }
+        if state.reads(3) {
+            superseded.sort_unstable();
+            superseded.dedup();
         }
         state.activations.put(
             self.nonce,
@@ -127,6 +131,26 @@ pub(crate) fn nodes_in_scope(state: &State, scope: IntegrityScope) -> Vec<NodeId
         .filter(|node| scope == IntegrityScope::All || node.role == NodeRole::Management)
         .map(|node| node.id)
         .collect()
+}
+
+/// Every activation since the last license that gave way to a newer one. The portal may have answered it, also if the
+/// newer one was closed before it left the cluster; so whatever comes next has to list it.
+fn given_up(state: &State) -> Vec<Nonce> {
+    let last = state.binding().map(|installed| installed.installed_at).unwrap_or(Timestamp::ZERO);
+    let since =
+        state.activations.values().filter(|activation| activation.opened_at >= last && !activation.is_open());
+    let mut nonces = Vec::new();
+    for activation in since {
+        match activation.state {
+            ActivationState::Superseded { .. } => {
+                nonces.push(activation.nonce);
+                nonces.extend(activation.superseded.iter().copied());
+            }
+            ActivationState::Refused { .. } => nonces.extend(activation.superseded.iter().copied()),
+            _ => {}
+        }
+    }
+    nonces
 }
 
 /// Forgets the oldest closed activations beyond what is kept.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Outcome;
 use crate::{
     refusal::Refusal,
-    state::{Activation, ActivationState, InstalledBinding, InstalledLicense, Only, State},
+    state::{Activation, ActivationState, InstalledBinding, InstalledLicense, Only, State, remember},
 };
 
 /// Installs a binding and its licenses, against an activation that is open, and closes it.
@@ -34,10 +34,17 @@ impl InstallLicense {
             ActivationState::Installed { serial: installed, .. } if *installed == serial => {
                 return Ok(Outcome::LicenseInstalled { support_id, serial });
             }
+            // Nodes of earlier levels don't know this refusal.
+            ActivationState::Superseded { by, .. } if state.reads(3) => {
+                return Err(Refusal::ActivationSuperseded { nonce: self.nonce, by: *by });
+            }
             _ => return Err(Refusal::NoOpenActivation(self.nonce)),
         }
         self.check(state)?;
 
+        if state.reads(3) {
+            remember(state, &activation, &self.answer, now);
+        }
         state.binding.put(Only, InstalledBinding { binding: self.answer.binding, installed_at: now });
         for license in self.answer.licenses {
             let tenant = license.claims.tenant.clone();

@@ -22,6 +22,7 @@ mod report_start;
 mod request_join;
 mod revoke_token;
 mod rotate_ca;
+mod set_telemetry;
 mod tick;
 
 use quorate_license::{NodeId, Nonce, Serial, SupportId, Timestamp};
@@ -46,6 +47,7 @@ pub use report_start::ReportStart;
 pub use request_join::RequestJoin;
 pub use revoke_token::RevokeToken;
 pub use rotate_ca::RotateCa;
+pub use set_telemetry::SetTelemetry;
 pub use tick::Tick;
 
 use crate::{
@@ -59,7 +61,7 @@ use crate::{
 /// |---|---|
 /// | 1 | what every release reads |
 /// | 2 | tombstones: `RemoveNode`, `ReplaceNode`; starts with ids: `ReportStart` |
-/// | 3 | other names: `RenameNode`; certificates: `ReportCertificate`; rotation of the CA: `RotateCa`, `AdvanceCa`; joins that wait: `RequestJoin`, `DecideJoin`; the audit: proposals tell who asked; viewers' tokens |
+/// | 3 | other names: `RenameNode`; certificates: `ReportCertificate`; rotation of the CA: `RotateCa`, `AdvanceCa`; joins that wait: `RequestJoin`, `DecideJoin`; the audit: proposals tell who asked; viewers' tokens; the history of licenses, all earlier offline activations listed, `SetTelemetry` |
 pub const FEATURE_LEVEL: u32 = 3;
 
 /// A change of the replicated state. Append-only: the order of the variants is the format.
@@ -105,6 +107,8 @@ pub enum Command {
     RequestJoin(RequestJoin),
     /// See [`DecideJoin`].
     DecideJoin(DecideJoin),
+    /// See [`SetTelemetry`].
+    SetTelemetry(SetTelemetry),
 }
 
 /// What an applied command did. Append-only: the order of the variants is the format.
@@ -188,6 +192,11 @@ pub enum Outcome {
     },
     /// A node that waited is not let in.
     JoinRefused,
+    /// Whether telemetry is sent.
+    TelemetrySet {
+        /// It is.
+        enabled: bool,
+    },
 }
 
 impl Command {
@@ -204,7 +213,8 @@ impl Command {
             | Command::RotateCa(_)
             | Command::AdvanceCa(_)
             | Command::RequestJoin(_)
-            | Command::DecideJoin(_) => 3,
+            | Command::DecideJoin(_)
+            | Command::SetTelemetry(_) => 3,
             _ => 1,
         }
     }
@@ -243,6 +253,7 @@ impl Command {
             Command::AdvanceCa(_) => "AdvanceCa",
             Command::RequestJoin(_) => "RequestJoin",
             Command::DecideJoin(_) => "DecideJoin",
+            Command::SetTelemetry(_) => "SetTelemetry",
         }
     }
 
@@ -281,6 +292,7 @@ impl Command {
             Command::AdvanceCa(command) => command.apply(state, now),
             Command::RequestJoin(command) => command.apply(state, now),
             Command::DecideJoin(command) => command.apply(state, now),
+            Command::SetTelemetry(command) => command.apply(state),
         }
     }
 }

@@ -7,6 +7,7 @@ mod activation;
 mod audit;
 mod authority;
 mod cluster;
+mod history;
 mod license;
 mod node;
 mod pending_join;
@@ -23,6 +24,8 @@ pub use activation::{Activation, ActivationState, Method};
 pub use audit::{AuditAnchor, AuditRecord};
 pub use authority::{CaFingerprint, CaPhase, CaRotation, NextCa, NodeCertificate, PreviousCa};
 pub use cluster::{Clock, Cluster, Policy};
+pub(crate) use history::remember;
+pub use history::{HistoricLicense, HistoricNode, LicenseHistoryEntry};
 pub use license::{InstalledBinding, InstalledLicense};
 pub use node::{Addresses, HostReport, Node};
 pub use pending_join::{JoinDecision, PendingJoin};
@@ -55,6 +58,7 @@ pub struct State {
     pub(crate) pending_joins: Table<TokenId, PendingJoin>,
     pub(crate) audit: Table<u64, AuditRecord>,
     pub(crate) audit_anchor: Table<Only, AuditAnchor>,
+    pub(crate) license_history: Table<u64, LicenseHistoryEntry>,
 }
 
 impl Default for State {
@@ -77,6 +81,7 @@ impl Default for State {
             pending_joins: Table::new(22),
             audit: Table::new(23),
             audit_anchor: Table::new(24),
+            license_history: Table::new(25),
         }
     }
 }
@@ -85,6 +90,11 @@ impl State {
     /// The cluster's own row; none before it is initialized.
     pub fn cluster(&self) -> Option<&Cluster> {
         self.cluster.get(&Only)
+    }
+
+    /// Whether every member reads this feature level.
+    pub(crate) fn reads(&self, level: u32) -> bool {
+        self.cluster().is_some_and(|cluster| cluster.feature_level >= level)
     }
 
     /// The cluster's time: the latest that apply has seen.
@@ -167,13 +177,18 @@ impl State {
         self.audit_anchor.get(&Only).copied().unwrap_or_default()
     }
 
+    /// What each answer of the portal brought, by the binding's serial; the oldest are forgotten.
+    pub fn license_history(&self) -> &Table<u64, LicenseHistoryEntry> {
+        &self.license_history
+    }
+
     /// The answer that a request got before, while it is remembered.
     pub fn answered(&self, request: RequestId) -> Option<&AnsweredRequest> {
         self.requests.get(&request)
     }
 
     /// All tables, in the order of their tags.
-    pub fn tables(&self) -> [&dyn AnyTable; 16] {
+    pub fn tables(&self) -> [&dyn AnyTable; 17] {
         [
             &self.cluster,
             &self.clock,
@@ -191,10 +206,11 @@ impl State {
             &self.pending_joins,
             &self.audit,
             &self.audit_anchor,
+            &self.license_history,
         ]
     }
 
-    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 16] {
+    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 17] {
         [
             &mut self.cluster,
             &mut self.clock,
@@ -212,6 +228,7 @@ impl State {
             &mut self.pending_joins,
             &mut self.audit,
             &mut self.audit_anchor,
+            &mut self.license_history,
         ]
     }
 

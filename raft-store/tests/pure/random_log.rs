@@ -9,7 +9,7 @@ use quorate_raft_store::{
     audit::{Actor, AskedBy, Face},
     command::{
         AdmitNode, AdvanceCa, CreateToken, DecideJoin, RaiseFeatureLevel, RemoveNode, RenameNode,
-        ReplaceNode, ReportNode, ReportStart, RequestJoin, RevokeToken, Tick,
+        ReplaceNode, ReportNode, ReportStart, RequestJoin, RevokeToken, SetTelemetry, Tick,
     },
     raft_types::EncodedProposal,
     state::{Change, Method, StartId},
@@ -89,6 +89,9 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         3 => (5..=8_u8).prop_map(|index| {
             Command::CreateToken(sample::approval_token(sample::token_of(index), NodeRole::Spooler))
+        }),
+        3 => any::<bool>().prop_map(|enabled| {
+            Command::SetTelemetry(SetTelemetry { enabled, requested_by: "anna".to_owned() })
         }),
         6 => (5..=8_u8, any::<bool>()).prop_map(|(index, accept)| {
             let token = sample::token_of(index);

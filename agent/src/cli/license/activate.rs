@@ -1,24 +1,29 @@
-//! `quorate license activate`: what would be bound, a yes, and every step until the license is installed.
+//! `quorate license activate`, `trial` and `reactivate`: what would be bound, a yes, and every step until the
+//! license is installed; offline, until the integrity key is there.
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use quorate_license::{ActivationKey, ActivationKind, TenantId};
 use quorate_proto::v1::{
-    ActivateEvent, ActivateRequest, ActivateResult, PlanActivationRequest, PlanActivationResponse,
+    ActivateEvent, ActivateRequest, ActivateResult, OfflineRequest, PlanActivationRequest,
+    PlanActivationResponse,
 };
 use serde::Serialize;
 use tokio::time::timeout;
 use tonic::Streaming;
 use zeroize::Zeroizing;
 
-use super::super::{
-    Context, Exit,
-    client::{LONG_DEADLINE, call, within},
-    error::{Answer, CliError, UsageError},
-    input,
-    output::{Format, Page, Present, or_dash},
-    progress::Progress,
+use super::{
+    super::{
+        Context, Exit,
+        client::{LONG_DEADLINE, call, within},
+        error::{Answer, CliError, UsageError},
+        input,
+        output::{Format, Page, Present, or_dash},
+        progress::Progress,
+    },
+    offline::{self, OfflineArgs},
 };
 
 /// How long one step may take: the portal is asked again for a while before it is given up.
@@ -36,6 +41,13 @@ pub(crate) struct ActivateArgs {
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
 
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+/// How the portal is asked, for all kinds.
+#[derive(Debug, Args)]
+pub(crate) struct HowArgs {
     /// Whose license; an installation with one tenant needs none.
     #[arg(long, value_name = "TENANT", default_value = "default")]
     tenant: TenantId,
@@ -43,6 +55,9 @@ pub(crate) struct ActivateArgs {
     /// Bind the nodes that there are without asking, for scripts.
     #[arg(short, long)]
     yes: bool,
+
+    #[command(flatten)]
+    offline: OfflineArgs,
 }
 
 #[derive(Serialize)]
@@ -70,31 +85,54 @@ struct Activated {
     nonce: String,
 }
 
+/// With an activation key: the first one, or a further order's.
 pub(super) async fn run(context: &Context, args: ActivateArgs) -> Result<Exit, CliError> {
     let key: ActivationKey = key_text(&args)?.parse()?;
+    run_kind(context, ActivationKind::Activate, Some(key), args.how).await
+}
+
+/// Any kind.
+pub(super) async fn run_kind(
+    context: &Context,
+    kind: ActivationKind,
+    key: Option<ActivationKey>,
+    how: HowArgs,
+) -> Result<Exit, CliError> {
     let mut admin = context.connect().await?;
-    let plan =
-        PlanActivationRequest { kind: ActivationKind::Activate.to_string(), tenant: args.tenant.to_string() };
+    let plan = PlanActivationRequest { kind: kind.to_string(), tenant: how.tenant.to_string() };
     let plan = call(LONG_DEADLINE, admin.plan_activation(within(LONG_DEADLINE, plan))).await?;
     let nodes: Vec<u64> = plan.nodes.iter().map(|node| node.id).collect();
-    confirm(context, &Plan::from(plan), args.yes)?;
+    confirm(context, kind, &Plan::from(plan), how.yes)?;
 
     let request = ActivateRequest {
-        kind: ActivationKind::Activate.to_string(),
-        tenant: args.tenant.to_string(),
-        activation_key: key.expose().to_string(),
+        kind: kind.to_string(),
+        tenant: how.tenant.to_string(),
+        activation_key: key.map(|key| key.expose().to_string()).unwrap_or_default(),
         nodes,
+        offline: how.offline.asked(),
+        renew: how.offline.renew(),
     };
-    let progress = Progress::start(context.output, "Activating");
+    let progress = Progress::start(context.output, waiting_for(kind));
     let steps = call(LONG_DEADLINE, admin.activate(request)).await?;
-    let result = follow(steps, &progress).await?;
+    let end = follow(steps, &progress).await?;
     drop(progress);
-    context.output.print(&Activated {
-        support_id: result.support_id,
-        serial: result.serial,
-        nonce: result.nonce,
-    })?;
+    match end {
+        End::Installed(result) => context.output.print(&Activated {
+            support_id: result.support_id,
+            serial: result.serial,
+            nonce: result.nonce,
+        })?,
+        End::Offline(request) => offline::show(context, request, &how.offline)?,
+    }
     Ok(Exit::Ok)
+}
+
+const fn waiting_for(kind: ActivationKind) -> &'static str {
+    match kind {
+        ActivationKind::Trial => "Beginning the trial",
+        ActivationKind::Reactivate => "Reactivating",
+        _ => "Activating",
+    }
 }
 
 fn key_text(args: &ActivateArgs) -> Result<Zeroizing<String>, CliError> {
@@ -107,20 +145,30 @@ fn key_text(args: &ActivateArgs) -> Result<Zeroizing<String>, CliError> {
 }
 
 /// Shows what would be bound, and asks. A script's standard output stays its own.
-fn confirm(context: &Context, plan: &Plan, yes: bool) -> Result<(), CliError> {
+fn confirm(context: &Context, kind: ActivationKind, plan: &Plan, yes: bool) -> Result<(), CliError> {
     match (context.output.format(), yes) {
         (Format::Table, _) => context.output.print(plan)?,
         (_, false) => context.output.aside(plan),
         (_, true) => {}
     }
-    if yes { Ok(()) } else { input::confirm(&format!("Activate and bind {}?", counted(plan.nodes.len()))) }
+    let does = match kind {
+        ActivationKind::Trial => "Begin the trial",
+        ActivationKind::Reactivate => "Reactivate",
+        _ => "Activate",
+    };
+    if yes { Ok(()) } else { input::confirm(&format!("{does} and bind {}?", counted(plan.nodes.len()))) }
+}
+
+/// How an activation ends for the one who asked.
+enum End {
+    /// A license is installed.
+    Installed(ActivateResult),
+    /// The portal is to be asked by hand.
+    Offline(OfflineRequest),
 }
 
 /// Tells every step, until the one that holds the result.
-async fn follow(
-    mut steps: Streaming<ActivateEvent>,
-    progress: &Progress,
-) -> Result<ActivateResult, CliError> {
+async fn follow(mut steps: Streaming<ActivateEvent>, progress: &Progress) -> Result<End, CliError> {
     loop {
         let event = timeout(STEP_DEADLINE, steps.message())
             .await
@@ -130,8 +178,10 @@ async fn follow(
         if !event.step.is_empty() {
             progress.step(&event.step);
         }
-        if let Some(result) = event.result {
-            return Ok(result);
+        match (event.result, event.offline) {
+            (Some(result), _) => return Ok(End::Installed(result)),
+            (None, Some(request)) => return Ok(End::Offline(request)),
+            (None, None) => {}
         }
     }
 }
@@ -187,7 +237,7 @@ impl Present for Plan {
 
 impl Present for Activated {
     fn page(&self, page: &mut Page) {
-        page.line("The installation is activated.");
+        page.line("The license is installed.");
         page.gap();
         page.fields(&[("Support ID", self.support_id.clone()), ("Serial", self.serial.to_string())]);
         page.gap();
@@ -201,7 +251,8 @@ mod tests {
     use crate::cli::output::tests::all_forms;
 
     fn args(key_file: Option<PathBuf>, key: Option<&str>) -> ActivateArgs {
-        ActivateArgs { key_file, key: key.map(str::to_owned), tenant: TenantId::default_tenant(), yes: true }
+        let how = HowArgs { tenant: TenantId::default_tenant(), yes: true, offline: OfflineArgs::default() };
+        ActivateArgs { key_file, key: key.map(str::to_owned), how }
     }
 
     #[test]

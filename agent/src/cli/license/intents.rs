@@ -21,6 +21,7 @@ struct Intent {
     nonce: String,
     kind: String,
     tenant: String,
+    method: String,
     state: String,
     opened_at: Option<Timestamp>,
     requested_by: Option<String>,
@@ -56,6 +57,7 @@ impl From<ActivationSummary> for Intent {
             nonce: activation.nonce,
             kind: activation.kind,
             tenant: activation.tenant,
+            method: activation.method,
             state: activation.state,
             opened_at: wire::time(activation.opened_at_ms),
             requested_by: wire::text(activation.requested_by),
@@ -72,6 +74,7 @@ impl Present for Intents {
                 intent.nonce.clone(),
                 intent.kind.clone(),
                 intent.tenant.clone(),
+                intent.method.clone(),
                 intent.state.clone(),
                 or_dash(intent.opened_at),
                 intent.key_last5.as_ref().map_or_else(|| "-".to_owned(), |last| format!("…{last}")),
@@ -79,11 +82,20 @@ impl Present for Intents {
                 or_dash(intent.detail.as_ref()),
             ]
         };
-        let header = ["NONCE", "KIND", "TENANT", "STATE", "OPENED", "KEY", "REQUESTED BY", "DETAIL"];
+        let header =
+            ["NONCE", "KIND", "TENANT", "METHOD", "STATE", "OPENED", "KEY", "REQUESTED BY", "DETAIL"];
         page.table(&header, self.0.iter().map(row).collect(), "No activation was begun so far.");
-        if self.0.iter().any(Intent::is_open) {
-            page.gap();
-            page.line("An open activation is finished by 'quorate license activate' with the same key.");
+        let open: Vec<&Intent> = self.0.iter().filter(|intent| intent.is_open()).collect();
+        if open.is_empty() {
+            return;
+        }
+        page.gap();
+        if open.iter().any(|intent| intent.method == "offline") {
+            page.line("An open offline activation waits for its license key: 'quorate license install FILE'. The same");
+            page.line("command that began it shows its integrity key again.");
+        }
+        if open.iter().any(|intent| intent.method != "offline") {
+            page.line("An open activation is finished by the command that began it, with the same key.");
         }
     }
 }
@@ -104,11 +116,13 @@ mod tests {
             requested_by: "local administrator on ms-1".to_owned(),
             key_last5: "4QKZ7".to_owned(),
             detail: detail.to_owned(),
+            method: if index == 4 { "offline" } else { "online" }.to_owned(),
         };
         let activations = vec![
             activation(1, "refused", "the activation key is not known to the portal"),
             activation(2, "requested", ""),
             activation(3, "installed", ""),
+            activation(4, "requested", "waits for its license key"),
         ];
         insta::assert_snapshot!(all_forms(&Intents::new(activations)));
         insta::assert_snapshot!(all_forms(&Intents::new(Vec::new())));

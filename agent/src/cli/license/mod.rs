@@ -3,12 +3,16 @@
 mod activate;
 mod checks;
 mod entitlements;
+mod history;
 mod inspect;
+mod install;
 mod intents;
+mod offline;
+mod qr;
 mod show;
 
 use clap::{Args, Subcommand};
-use quorate_license::{License, TenantId};
+use quorate_license::{ActivationKind, License, TenantId};
 use quorate_proto::v1::{ShowLicenseRequest, ShowLicenseResponse};
 
 use super::{
@@ -20,14 +24,23 @@ use super::{
 /// Commands about the license.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LicenseCommand {
-    /// Activate the installation with an activation key.
+    /// Activate the installation with an activation key, or add a further order to it.
+    #[command(visible_alias = "upgrade")]
     Activate(activate::ActivateArgs),
+    /// Begin the trial: a license for a limited time, without an activation key, once for an installation.
+    Trial(activate::HowArgs),
+    /// Get the license anew with every order used before, after an update or on a restored installation.
+    Reactivate(activate::HowArgs),
+    /// Install the license key that the portal has answered an offline activation with, on any node.
+    Install(install::InstallArgs),
     /// Show the license; the exit code is 6 without one that holds, 7 if it ends within 14 days.
     Show(TenantArgs),
     /// Check a license file on its own, without a running node.
     Inspect(inspect::InspectArgs),
     /// List the licensed features.
     Entitlements(TenantArgs),
+    /// List the licenses since the first one, and what each changed.
+    History(TenantArgs),
     /// List activations, open ones first.
     Intents,
 }
@@ -43,9 +56,15 @@ pub(crate) struct TenantArgs {
 pub(super) fn run(context: &Context, command: LicenseCommand) -> Result<Exit, CliError> {
     match command {
         LicenseCommand::Activate(args) => block_on(activate::run(context, args)),
+        LicenseCommand::Trial(how) => block_on(activate::run_kind(context, ActivationKind::Trial, None, how)),
+        LicenseCommand::Reactivate(how) => {
+            block_on(activate::run_kind(context, ActivationKind::Reactivate, None, how))
+        }
+        LicenseCommand::Install(args) => block_on(install::run(context, args)),
         LicenseCommand::Show(args) => block_on(show::run(context, args.tenant)),
         LicenseCommand::Inspect(args) => inspect::run(context, &args),
         LicenseCommand::Entitlements(args) => block_on(entitlements::run(context, args.tenant)),
+        LicenseCommand::History(args) => block_on(history::run(context, args.tenant)),
         LicenseCommand::Intents => block_on(intents::run(context)),
     }
 }
@@ -141,6 +160,17 @@ mod tests {
             graces: graces(),
             issued_at: license().issued_at,
         }
+    }
+
+    /// A license key's text.
+    pub(super) fn license_key() -> String {
+        let root = quorate_license::RootKey::from_seed([1; 32]).unwrap();
+        let secret = quorate_license::IssuingSecret::from_seed([2; 32]).unwrap();
+        let (from, until) = (time("2026-01-01T00:00:00Z"), time("2027-01-01T00:00:00Z"));
+        let certificate = root.certify(secret.public(), from, until).unwrap();
+        let issuing = quorate_license::IssuingKey::new(secret, certificate).unwrap();
+        let (binding, license) = (issuing.sign(&binding()).unwrap(), issuing.sign(&license()).unwrap());
+        quorate_license::LicenseKey::new(&binding, &[license]).to_text().unwrap()
     }
 
     #[test]

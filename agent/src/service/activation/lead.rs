@@ -1,24 +1,22 @@
 //! Leading an activation, on the first license node.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use quorate_license::{
-    ActivationKey, ActivationKind, IntegrityKey, NodeId, Nonce, Serial, StatementContext, TenantId,
-    TrustRoots, VerifiedAnswer,
+    ActivationKey, ActivationKind, IntegrityKey, Nonce, Serial, StatementContext, TenantId, TrustRoots,
 };
 use quorate_raft_store::{
     Command, Outcome, Refusal,
     audit::AskedBy,
-    command::{BeginActivation, CloseActivation, InstallLicense, RecordRequest},
+    command::{BeginActivation, CloseActivation, RecordRequest},
     seal::{ManagementKey, Purpose, Sealed},
-    state::{Activation, ActivationState, Method, Node},
+    state::{Activation, ActivationState, Method},
 };
 use tokio::sync::{Mutex, MutexGuard, mpsc};
-use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::{
-    ActivationRequest, Event, Installed, Plan, gather,
+    ActivationRequest, Event, IntegrityKeyText, Offline, Plan, gather,
     portal::{Portal, PortalError},
 };
 use crate::{
@@ -26,26 +24,19 @@ use crate::{
     cluster::{Alarm, Cluster},
     config, failpoint,
     metrics::Metrics,
-    service::{Signing, admission::unexpected, default_serial},
+    service::{Signing, admission::unexpected},
 };
-
-/// How long the last step waits for the nodes to have the license.
-const DISTRIBUTION_DEADLINE: Duration = Duration::from_secs(10);
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// Pause between attempts to finish an activation that was left open.
-const RESUME_MIN: Duration = Duration::from_secs(1);
-const RESUME_MAX: Duration = Duration::from_secs(60);
 
 /// The activations of this node.
 pub struct Activations {
-    cluster: Arc<Cluster>,
+    pub(super) cluster: Arc<Cluster>,
     signing: Arc<Signing>,
     management_key: Option<ManagementKey>,
-    roots: Arc<TrustRoots>,
+    pub(super) roots: Arc<TrustRoots>,
     portal: Option<config::Portal>,
     metrics: Arc<Metrics>,
     /// Held while one is led: one at a time.
-    leading: Mutex<()>,
+    pub(super) leading: Mutex<()>,
 }
 
 impl Activations {
@@ -81,7 +72,8 @@ impl Activations {
     }
 
     /// Activates, or finishes the activation that was left open with the same activation key. Every
-    /// step is told to `events`; that nobody listens any more does not stop it.
+    /// step is told to `events`; that nobody listens any more does not stop it. Offline, it ends with the integrity
+    /// key, and the activation stays open until the answer is installed.
     ///
     /// # Errors
     /// The refusal, by name. Nothing was changed then, or the activation is visibly open.
@@ -95,11 +87,16 @@ impl Activations {
         if request.kind == ActivationKind::Activate && self.cluster.view().state.binding().is_some() {
             request.kind = ActivationKind::Upgrade;
         }
-        let portal = self.portal().await?;
+        let portal = match request.method {
+            Method::Online => Some(self.portal().await?),
+            Method::Offline => None,
+        };
+        self.trusts_somebody()?;
         if let Some((activation, key, text)) = self.left_open(&request)? {
             tell(events, Event::Resumed(activation.nonce)).await;
-            let asked_by = &request.caller.asked_by;
-            return self.finish(&portal, &activation, &key, &text, Some(events), asked_by).await;
+            return self
+                .ask(portal.as_ref(), activation, key, text, true, events, &request.caller.asked_by)
+                .await;
         }
         let plan = self.guard(&request).await?;
         failpoint::pass("activation.before_intent");
@@ -119,7 +116,33 @@ impl Activations {
         failpoint::pass("activation.after_request_recorded");
         tell(events, Event::RequestRecorded).await;
         let activation = self.activation(nonce)?;
-        self.finish(&portal, &activation, &key, &text, Some(events), &request.caller.asked_by).await
+        self.ask(portal.as_ref(), activation, key, text, false, events, &request.caller.asked_by).await
+    }
+
+    /// Asks the portal, or gives the administrator what to ask it with.
+    async fn ask(
+        &self,
+        portal: Option<&Portal>,
+        activation: Activation,
+        key: IntegrityKey,
+        text: Zeroizing<String>,
+        again: bool,
+        events: &mpsc::Sender<Event>,
+        asked_by: &AskedBy,
+    ) -> Result<(), ApiError> {
+        if let Some(portal) = portal {
+            return self.finish(portal, &activation, &key, &text, Some(events), asked_by).await;
+        }
+        let offline = Offline {
+            nonce: activation.nonce,
+            kind: activation.kind,
+            integrity_key: IntegrityKeyText(text),
+            page_url: self.portal_url().map(|url| format!("{}/activate", url.trim_end_matches('/'))),
+            superseded: key.superseded,
+            again,
+        };
+        tell(events, Event::IntegrityKey(offline)).await;
+        Ok(())
     }
 
     /// One activation at a time.
@@ -134,26 +157,31 @@ impl Activations {
         })
     }
 
-    async fn portal(&self) -> Result<Portal, ApiError> {
+    pub(super) async fn portal(&self) -> Result<Portal, ApiError> {
         let config =
             self.portal.as_ref().ok_or_else(|| PortalError::Setup("portal.url is not set".to_owned()))?;
-        if self.roots.0.is_empty() {
-            return Err(ApiError::new(
-                ErrorKind::Refused,
-                "no_trust_roots",
-                "no license could be verified: license.trust_roots is empty",
-                "put the vendor's root key there",
-            ));
-        }
         Ok(Portal::new(config, self.metrics.clone()).await?)
+    }
+
+    /// Without a root key nothing that the portal answers could be verified.
+    pub(super) fn trusts_somebody(&self) -> Result<(), ApiError> {
+        if !self.roots.0.is_empty() {
+            return Ok(());
+        }
+        Err(ApiError::new(
+            ErrorKind::Refused,
+            "no_trust_roots",
+            "no license could be verified: license.trust_roots is empty",
+            "put the vendor's root key there",
+        ))
     }
 
     fn management_key(&self) -> Result<&ManagementKey, ApiError> {
         self.management_key.as_ref().ok_or_else(|| internal("this node has no management key"))
     }
 
-    /// The activation that was left open with the same key, and what it sent. With another key it is
-    /// refused.
+    /// The activation that was left open with the same key, and what it sent. One that may have reached the portal by
+    /// itself does not give way to another; one that waits for an administrator does.
     fn left_open(
         &self,
         request: &ActivationRequest,
@@ -164,16 +192,22 @@ impl Activations {
         let (key, text) = self.unseal(sealed_request)?;
         let same = key.kind == request.kind
             && key.tenant == request.tenant
-            && key.activation_key.as_ref().is_some_and(|key| *key == request.activation_key);
-        if same {
-            Ok(Some((activation.clone(), key, text)))
-        } else {
-            let kind = activation.kind.as_str().to_owned();
-            Err(Refusal::ActivationInProgress { kind, nonce: activation.nonce }.into())
+            && key.activation_key == request.activation_key
+            && !request.renew;
+        match activation.method {
+            Method::Online if same => Ok(Some((activation.clone(), key, text))),
+            Method::Online => {
+                let kind = activation.kind.as_str().to_owned();
+                Err(Refusal::ActivationInProgress { kind, nonce: activation.nonce }.into())
+            }
+            Method::Offline if same && activation.nodes == request.confirmed => {
+                Ok(Some((activation.clone(), key, text)))
+            }
+            Method::Offline => Ok(None),
         }
     }
 
-    fn unseal(&self, sealed: &Sealed) -> Result<(IntegrityKey, Zeroizing<String>), ApiError> {
+    pub(super) fn unseal(&self, sealed: &Sealed) -> Result<(IntegrityKey, Zeroizing<String>), ApiError> {
         let text = self
             .management_key()?
             .open(Purpose::ActivationRequest, sealed)
@@ -186,7 +220,7 @@ impl Activations {
 
     /// The guards that cost nothing: before an intent is made.
     async fn guard(&self, request: &ActivationRequest) -> Result<Plan, ApiError> {
-        if !matches!(request.kind, ActivationKind::Activate | ActivationKind::Upgrade) {
+        if request.kind == ActivationKind::Transfer {
             return Err(ApiError::new(
                 ErrorKind::Refused,
                 "kind_not_supported",
@@ -203,6 +237,9 @@ impl Activations {
         }
         if plan.ids() != request.confirmed {
             return Err(Refusal::NodesChanged.into());
+        }
+        if request.kind == ActivationKind::Upgrade {
+            plan.at_home(&self.cluster.view().state)?;
         }
         let others = plan.ids().into_iter().filter(|id| *id != self.cluster.node());
         let states = self.cluster.ask_node_states(others).await;
@@ -226,21 +263,21 @@ impl Activations {
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).map_err(|error| internal(&error.to_string()))?;
         let nonce = Nonce(nonce);
-        let exposed = request.activation_key.expose();
-        let sealed_key = self
-            .management_key()?
-            .seal(Purpose::ActivationKey, exposed.as_bytes())
-            .map_err(|error| internal(&error.to_string()))?;
+        let seal = |key: &ActivationKey| {
+            let sealed = self.management_key()?.seal(Purpose::ActivationKey, key.expose().as_bytes());
+            sealed.map_err(|error| internal(&error.to_string()))
+        };
+        let key = request.activation_key.as_ref();
         let command = Command::BeginActivation(BeginActivation {
             nonce,
             kind: request.kind,
             tenant: request.tenant.clone(),
-            method: Method::Online,
+            method: request.method,
             leader: self.cluster.node(),
             nodes: plan.ids(),
             requested_by: request.caller.name.clone(),
-            key_last5: Some(request.activation_key.last5().to_string()),
-            sealed_key: Some(sealed_key),
+            key_last5: key.map(|key| key.last5().to_string()),
+            sealed_key: key.map(seal).transpose()?,
         });
         match self.cluster.propose(command, &request.caller.asked_by).await?.result? {
             Outcome::ActivationOpened { nonce } => Ok(nonce),
@@ -285,7 +322,7 @@ impl Activations {
 
     fn unsigned_key(
         &self,
-        activation_key: ActivationKey,
+        activation_key: Option<ActivationKey>,
         activation: &Activation,
     ) -> Result<IntegrityKey, ApiError> {
         let view = self.cluster.view();
@@ -306,7 +343,7 @@ impl Activations {
             tenant: activation.tenant.clone(),
             first_license_node: cluster.first_license_node,
             nodes: Vec::new(),
-            activation_key: Some(activation_key),
+            activation_key,
             support_id: binding.map(|binding| binding.support_id.clone()),
             serials,
             binding_serial: binding.map(|binding| binding.serial).unwrap_or_default(),
@@ -333,80 +370,8 @@ impl Activations {
         }
     }
 
-    /// From the recorded request to the installed license.
-    async fn finish(
-        &self,
-        portal: &Portal,
-        activation: &Activation,
-        key: &IntegrityKey,
-        text: &str,
-        events: Option<&mpsc::Sender<Event>>,
-        asked_by: &AskedBy,
-    ) -> Result<(), ApiError> {
-        let nonce = activation.nonce;
-        let license_key = match portal.activate(key, text).await {
-            Ok(license_key) => license_key,
-            Err(error) => {
-                let refused = matches!(error, PortalError::Refused { .. });
-                let error = ApiError::from(error);
-                if refused {
-                    self.close(nonce, &error, asked_by).await;
-                }
-                return Err(error);
-            }
-        };
-        failpoint::pass("activation.after_portal_answer");
-        let answer: VerifiedAnswer = license_key.verify(&self.roots).map_err(|error| {
-            ApiError::new(
-                ErrorKind::Refused,
-                "portal_answer_invalid",
-                format!("the License Portal's answer is refused: {error}"),
-                "nothing was changed and the activation stays open; check portal.url and license.trust_roots",
-            )
-        })?;
-        if let Some(events) = events {
-            tell(events, Event::PortalAnswered).await;
-        }
-        failpoint::pass("activation.before_install");
-        let command = Command::InstallLicense(InstallLicense { nonce, answer });
-        let (support_id, serial) = match self.cluster.propose(command, asked_by).await?.result? {
-            Outcome::LicenseInstalled { support_id, serial } => (support_id, serial),
-            other => return Err(unexpected(&other)),
-        };
-        failpoint::pass("activation.after_install");
-        tracing::info!(%support_id, %serial, %nonce, "a license was installed");
-        if let Some(events) = events {
-            let installed = Installed { nonce, support_id, serial };
-            tell(events, Event::Installed(installed.clone())).await;
-            let missing = self.wait_for_nodes(&activation.nodes).await;
-            tell(events, Event::Distributed { installed, missing }).await;
-        }
-        Ok(())
-    }
-
-    /// Waits until the nodes have the license that this node has. Returns the names of those that
-    /// have not in time.
-    async fn wait_for_nodes(&self, nodes: &[NodeId]) -> Vec<String> {
-        let deadline = tokio::time::Instant::now() + DISTRIBUTION_DEADLINE;
-        loop {
-            let view = self.cluster.view();
-            let serial = default_serial(&view.state);
-            let others = nodes.iter().copied().filter(|id| *id != self.cluster.node());
-            let states = self.cluster.ask_node_states(others).await;
-            let missing: Vec<String> = states
-                .iter()
-                .filter(|(_, state)| state.as_ref().is_none_or(|state| state.license_serial < serial))
-                .filter_map(|(id, _)| view.state.nodes().get(id).map(|node: &Node| node.name.to_string()))
-                .collect();
-            if missing.is_empty() || tokio::time::Instant::now() >= deadline {
-                return missing;
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    }
-
     /// Closes an activation that was refused. If that can't be committed now it stays open, visibly.
-    async fn close(&self, nonce: Nonce, error: &ApiError, asked_by: &AskedBy) {
+    pub(super) async fn close(&self, nonce: Nonce, error: &ApiError, asked_by: &AskedBy) {
         let command = Command::CloseActivation(CloseActivation {
             nonce,
             code: error.code.clone(),
@@ -417,71 +382,18 @@ impl Activations {
         }
     }
 
-    fn activation(&self, nonce: Nonce) -> Result<Activation, ApiError> {
+    pub(super) fn activation(&self, nonce: Nonce) -> Result<Activation, ApiError> {
         let view = self.cluster.view();
         let found = view.state.activations().get(&nonce).cloned();
         found.ok_or_else(|| Refusal::NoOpenActivation(nonce).into())
     }
-
-    /// Finishes what was left open when this node stopped: runs on the first license node until
-    /// `stop`.
-    pub async fn finish_left_open(&self, stop: CancellationToken) {
-        let mut applied = self.cluster.views().subscribe();
-        let mut pause = RESUME_MIN;
-        loop {
-            let open = self.leads_here().then(|| self.requested()).flatten();
-            let waited = async {
-                if open.is_some() {
-                    tokio::time::sleep(pause).await;
-                } else {
-                    let _ = applied.changed().await;
-                }
-            };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = waited => {}
-            }
-            // Still open after the pause, and nobody carries it out: take it up.
-            let (Some(nonce), Ok(_leading)) = (open, self.leading.try_lock()) else { continue };
-            if self.requested() != Some(nonce) {
-                continue;
-            }
-            let finished = tokio::select! {
-                () = stop.cancelled() => return,
-                finished = self.take_up(nonce) => finished,
-            };
-            match finished {
-                Ok(()) => pause = RESUME_MIN,
-                Err(error) => {
-                    tracing::warn!(%nonce, code = error.code, %error, "an open activation could not be finished yet");
-                    pause = (pause * 2).min(RESUME_MAX);
-                }
-            }
-        }
-    }
-
-    fn requested(&self) -> Option<Nonce> {
-        let view = self.cluster.view();
-        let activation = view.state.open_activation()?;
-        let online = activation.method == Method::Online;
-        let requested = matches!(activation.state, ActivationState::Requested { .. });
-        (online && requested).then_some(activation.nonce)
-    }
-
-    async fn take_up(&self, nonce: Nonce) -> Result<(), ApiError> {
-        let portal = self.portal().await?;
-        let activation = self.activation(nonce)?;
-        let ActivationState::Requested { sealed_request, .. } = &activation.state else { return Ok(()) };
-        let (key, text) = self.unseal(sealed_request)?;
-        self.finish(&portal, &activation, &key, &text, None, &self.cluster.itself()).await
-    }
 }
 
-async fn tell(events: &mpsc::Sender<Event>, event: Event) {
+pub(super) async fn tell(events: &mpsc::Sender<Event>, event: Event) {
     // Whoever asked may have hung up; the activation goes on.
     let _ = events.send(event).await;
 }
 
-fn internal(message: &str) -> ApiError {
+pub(super) fn internal(message: &str) -> ApiError {
     ApiError::new(ErrorKind::Internal, "internal", message, "see the log of the first license node")
 }

@@ -7,18 +7,27 @@
 //!
 //! Led by the first license node, whoever leads Raft. Until the request is committed nothing has
 //! left the cluster. From then on every retry sends the same bytes, so the portal answers it once.
+//!
+//! Offline, the administrator is the way to the portal: `activate` ends with the request, [`Activations::install`]
+//! begins with the answer, days later and on any node.
 
+mod finish;
 mod gather;
+mod install;
 mod lead;
 mod plan;
 mod portal;
 
-use quorate_license::{ActivationKey, ActivationKind, Nonce, Serial, SupportId, TenantId};
+use std::fmt;
 
+use quorate_license::{ActivationKey, ActivationKind, NodeId, Nonce, Serial, SupportId, TenantId};
+use quorate_raft_store::state::Method;
+use zeroize::Zeroizing;
+
+pub use install::InstalledKey;
 pub use lead::Activations;
 pub use plan::{Plan, PlannedNode};
-
-use quorate_license::NodeId;
+pub(super) use portal::Portal;
 
 use crate::api::Caller;
 
@@ -29,8 +38,12 @@ pub struct ActivationRequest {
     pub kind: ActivationKind,
     /// Whose license it gets.
     pub tenant: TenantId,
-    /// The key that came with the order.
-    pub activation_key: ActivationKey,
+    /// How the portal is asked.
+    pub method: Method,
+    /// Offline: a new integrity key even if the open activation has one for the same.
+    pub renew: bool,
+    /// The key that came with the order, if the kind takes one.
+    pub activation_key: Option<ActivationKey>,
     /// The nodes that the administrator confirmed, in the plan's order.
     pub confirmed: Vec<NodeId>,
     /// Who asks.
@@ -61,6 +74,35 @@ pub enum Event {
         /// Names of nodes.
         missing: Vec<String>,
     },
+    /// The last step of an offline activation: what the administrator brings to the portal.
+    IntegrityKey(Offline),
+}
+
+/// What an administrator brings to the portal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offline {
+    /// The activation.
+    pub nonce: Nonce,
+    /// What it is for.
+    pub kind: ActivationKind,
+    /// The request.
+    pub integrity_key: IntegrityKeyText,
+    /// The portal's page for it, if a portal is configured.
+    pub page_url: Option<String>,
+    /// Earlier activations whose license keys are not accepted any more.
+    pub superseded: Vec<Nonce>,
+    /// Whether it had been made before and is shown again.
+    pub again: bool,
+}
+
+/// An integrity key's text. It may hold an activation key, and prints as redacted.
+#[derive(Clone, PartialEq, Eq)]
+pub struct IntegrityKeyText(pub Zeroizing<String>);
+
+impl fmt::Debug for IntegrityKeyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IntegrityKeyText(redacted)")
+    }
 }
 
 /// A license that was installed.
@@ -86,6 +128,7 @@ impl Event {
             Event::PortalAnswered => "portal",
             Event::Installed(_) => "installed",
             Event::Distributed { .. } => "distributed",
+            Event::IntegrityKey(_) => "integrity_key",
         }
     }
 
@@ -98,7 +141,7 @@ impl Event {
             Event::IntegrityKeySigned(nodes) => {
                 format!("Every Management Server has signed the integrity key ({nodes}).")
             }
-            Event::RequestRecorded => "The request is recorded; asking the License Portal.".to_owned(),
+            Event::RequestRecorded => "The request is recorded; the License Portal is next.".to_owned(),
             Event::PortalAnswered => "The License Portal has answered; its signatures are good.".to_owned(),
             Event::Installed(Installed { support_id, serial, .. }) => {
                 format!("The license is committed: Support ID {support_id}, serial {serial}.")
@@ -107,6 +150,7 @@ impl Event {
             Event::Distributed { missing, .. } => {
                 format!("Not confirmed yet by {}; they get it as soon as they can.", missing.join(", "))
             }
+            Event::IntegrityKey(_) => "The integrity key is ready.".to_owned(),
         }
     }
 }

@@ -7,7 +7,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
 use quorate_license::{IntegrityKey, LicenseKey};
-use reqwest::{Certificate, Client, Proxy, StatusCode, header::CONTENT_TYPE};
+use reqwest::{
+    Certificate, Client, Proxy, RequestBuilder, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
 use serde::Deserialize;
 
 use crate::{
@@ -16,11 +19,20 @@ use crate::{
     metrics::Metrics,
 };
 
+/// The path of telemetry reports.
+const TELEMETRY: &str = "/v1/telemetry";
+
 const ATTEMPT: Duration = Duration::from_secs(15);
+/// The longest pause between two attempts, unless the portal asks for a longer one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause that a portal may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(60);
+/// Attempts to deliver a telemetry report, which nobody waits for.
+const REPORT_ATTEMPTS: usize = 4;
 const MAX_ANSWER_BYTES: usize = 6 << 20;
 
 /// The way to the portal.
-pub(super) struct Portal {
+pub(in crate::service) struct Portal {
     client: Client,
     url: String,
     timeout: Duration,
@@ -29,7 +41,7 @@ pub(super) struct Portal {
 
 /// Why the portal gave no license key.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PortalError {
+pub(in crate::service) enum PortalError {
     /// It can't be set up from the configuration.
     #[error("the way to the License Portal can't be set up: {0}")]
     Setup(String),
@@ -38,7 +50,7 @@ pub(super) enum PortalError {
     Refused { code: String, message: String, hint: String },
     /// It could not be reached, or could not answer now. It may have seen the request.
     #[error("the License Portal at {url} could not be reached: {reason}")]
-    Unreachable { url: String, reason: String },
+    Unreachable { url: String, reason: String, retry_after: Option<Duration> },
     /// Its answer can't be read.
     #[error("the License Portal's answer can't be used: {0}")]
     Answer(String),
@@ -58,7 +70,10 @@ struct Refusal {
 }
 
 impl Portal {
-    pub(super) async fn new(config: &config::Portal, metrics: Arc<Metrics>) -> Result<Self, PortalError> {
+    pub(in crate::service) async fn new(
+        config: &config::Portal,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, PortalError> {
         let setup = |error: &dyn std::fmt::Display| PortalError::Setup(error.to_string());
         let mut builder = Client::builder()
             .connect_timeout(Duration::from_secs(5))
@@ -84,20 +99,17 @@ impl Portal {
     pub(super) async fn activate(&self, key: &IntegrityKey, text: &str) -> Result<LicenseKey, PortalError> {
         let idempotency_key = format!("{}/{}/{}", key.cluster_id, key.epoch.id, key.nonce);
         let attempt = || self.attempt(&idempotency_key, text);
-        let backoff = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(300))
-            .with_max_delay(Duration::from_secs(5))
-            .with_jitter()
-            .without_max_times();
         let retried = attempt
-            .retry(backoff)
-            .when(|error| matches!(error, PortalError::Unreachable { .. }))
+            .retry(backoff().without_max_times())
+            .when(PortalError::is_temporary)
+            .adjust(PortalError::pause)
             .notify(|error, pause| tracing::info!(%error, ?pause, "asking the portal again"));
         match tokio::time::timeout(self.timeout, retried).await {
             Ok(result) => result,
             Err(_) => Err(PortalError::Unreachable {
                 url: self.url.clone(),
                 reason: format!("no answer within {} seconds", self.timeout.as_secs()),
+                retry_after: None,
             }),
         }
     }
@@ -116,29 +128,56 @@ impl Portal {
     }
 
     async fn post(&self, idempotency_key: &str, text: &str) -> Result<LicenseKey, PortalError> {
-        let unreachable = |error: reqwest::Error| PortalError::Unreachable {
-            url: self.url.clone(),
-            reason: root_cause(&error),
-        };
-        let response = self
+        let request = self
             .client
             .post(format!("{}/api/v1/activations", self.url))
             .header("Idempotency-Key", idempotency_key)
             .header(CONTENT_TYPE, "text/plain")
-            .body(text.to_owned())
-            .send()
+            .body(text.to_owned());
+        let body = self.exchange(request).await?;
+        let activated: Activated =
+            serde_json::from_slice(&body).map_err(|error| PortalError::Answer(error.to_string()))?;
+        LicenseKey::from_text(&activated.license_key).map_err(|error| PortalError::Answer(error.to_string()))
+    }
+
+    /// Delivers a telemetry report, JSON.
+    pub(in crate::service) async fn report(&self, json: String) -> Result<(), PortalError> {
+        let attempt = || async {
+            let request = self
+                .client
+                .post(format!("{}{TELEMETRY}", self.url))
+                .header(CONTENT_TYPE, "application/json")
+                .body(json.clone());
+            self.exchange(request).await.map(|_| ())
+        };
+        attempt
+            .retry(backoff().with_max_times(REPORT_ATTEMPTS - 1))
+            .when(PortalError::is_temporary)
+            .adjust(PortalError::pause)
             .await
-            .map_err(unreachable)?;
+    }
+
+    /// Where telemetry reports go.
+    pub(in crate::service) fn telemetry_url(config: &config::Portal) -> String {
+        format!("{}{TELEMETRY}", config.url.trim_end_matches('/'))
+    }
+
+    /// One request and the body of a good answer.
+    async fn exchange(&self, request: RequestBuilder) -> Result<Vec<u8>, PortalError> {
+        let unreachable = |error: reqwest::Error| PortalError::Unreachable {
+            url: self.url.clone(),
+            reason: root_cause(&error),
+            retry_after: None,
+        };
+        let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
+        let retry_after = retry_after(&response);
         let body = bounded_body(response).await.map_err(|error| match error {
             Some(error) => unreachable(error),
             None => PortalError::Answer("it is too large".to_owned()),
         })?;
         if status.is_success() {
-            let activated: Activated =
-                serde_json::from_slice(&body).map_err(|error| PortalError::Answer(error.to_string()))?;
-            return LicenseKey::from_text(&activated.license_key)
-                .map_err(|error| PortalError::Answer(error.to_string()));
+            return Ok(body);
         }
         let temporary = status.is_server_error()
             || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
@@ -150,9 +189,35 @@ impl Portal {
             _ => Err(PortalError::Unreachable {
                 url: self.url.clone(),
                 reason: format!("it answered with HTTP status {status}"),
+                retry_after,
             }),
         }
     }
+}
+
+impl PortalError {
+    fn is_temporary(&self) -> bool {
+        matches!(self, PortalError::Unreachable { .. })
+    }
+
+    /// The pause before the next attempt: what was asked for, within reason, if it is longer than ours.
+    fn pause(&self, ours: Option<Duration>) -> Option<Duration> {
+        let PortalError::Unreachable { retry_after: Some(asked), .. } = self else { return ours };
+        ours.map(|ours| ours.max((*asked).min(LONGEST_ASKED)))
+    }
+}
+
+fn backoff() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(300))
+        .with_max_delay(LONGEST_PAUSE)
+        .with_jitter()
+}
+
+/// How long the portal asks to wait, in seconds.
+fn retry_after(response: &reqwest::Response) -> Option<Duration> {
+    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// Reads a body, up to a bound. None as the error: it is larger.
@@ -211,3 +276,7 @@ impl From<PortalError> for ApiError {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "portal_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@ mod approval;
 mod audit;
 mod authority;
 mod clock;
+mod history;
 mod init;
 mod install;
 mod remove;

@@ -13,7 +13,8 @@ use quorate_raft_store::{
     codec::{self, CodecError},
     command::{
         AdmitNode, AdvanceCa, CreateToken, DecideJoin, InstallLicense, RaiseFeatureLevel, RemoveNode,
-        RenameNode, ReplaceNode, ReportCertificate, ReportNode, ReportStart, RequestJoin, RevokeToken, Tick,
+        RenameNode, ReplaceNode, ReportCertificate, ReportNode, ReportStart, RequestJoin, RevokeToken,
+        SetTelemetry, Tick,
     },
     state::{Method, StartId, TokenId, TokenPurpose},
 };
@@ -69,6 +70,7 @@ pub(crate) fn one_of_each_command() -> Vec<Command> {
         Command::AdvanceCa(AdvanceCa { version: 1 }),
         Command::RequestJoin(RequestJoin { joiner: sample::admit(5) }),
         Command::DecideJoin(decide(5, true)),
+        Command::SetTelemetry(SetTelemetry { enabled: true, requested_by: "anna".to_owned() }),
     ]
 }
 
@@ -215,6 +217,7 @@ pub(crate) fn one_of_each_outcome() -> Vec<Outcome> {
         Outcome::CaRotated { version: 2 },
         Outcome::JoinPending { token: TokenId(7) },
         Outcome::JoinRefused,
+        Outcome::TelemetrySet { enabled: true },
     ]
 }
 
@@ -281,6 +284,7 @@ pub(crate) fn one_of_each_refusal() -> Vec<Refusal> {
         },
         Refusal::AskerTokenInvalid(sample::ADMIN_TOKEN),
         Refusal::AskerMayNotChange(sample::ADMIN_TOKEN),
+        Refusal::ActivationSuperseded { nonce: sample::nonce(1), by: sample::nonce(2) },
     ];
     let answers = one_of_each_answer_refusal().into_iter().map(Refusal::AnswerRefused);
     domain.into_iter().chain(answers).chain(membership).collect()
@@ -469,5 +473,8 @@ fn rows() -> Vec<Specimen> {
     take(&replica, "pending_join.accepted", pending(6));
     take(&replica, "pending_join.refused", pending(7));
     rows.extend(audit_rows());
+    replica.request(1, ActivationKind::Trial, Method::Offline);
+    replica.accept(Command::InstallLicense(sample::install(1, 2, 1)));
+    take(&replica, "license_history", key(25, &1_u64.to_be_bytes()));
     rows
 }
