@@ -39,4 +39,5 @@ mod protocol;
 mod refusals;
 mod serving;
 mod support;
+mod table;
 mod takeover;
