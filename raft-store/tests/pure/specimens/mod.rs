@@ -472,9 +472,9 @@ fn rows() -> Vec<Specimen> {
     take(&replica, "pending_join.waiting", pending(5));
     take(&replica, "pending_join.accepted", pending(6));
     take(&replica, "pending_join.refused", pending(7));
-    rows.extend(audit_rows());
     replica.request(1, ActivationKind::Trial, Method::Offline);
     replica.accept(Command::InstallLicense(sample::install(1, 2, 1)));
     take(&replica, "license_history", key(25, &1_u64.to_be_bytes()));
+    rows.extend(audit_rows());
     rows
 }
