@@ -315,7 +315,8 @@ fn effective_values_are_complete_and_show_no_credentials() {
             "portal.ca_file",
             "cluster.expected_nodes",
             "tls.http_certificate_file",
-            "tls.http_key_file"
+            "tls.http_key_file",
+            "raft.snapshot_key_file"
         ]
     );
 }

@@ -73,6 +73,8 @@ fn what_changes_something_is_for_administrators() {
         "ListPendingJoins",
         "ListCertificates",
         "ShowCa",
+        "LicenseHistory",
+        "ShowTelemetry",
     ];
     for rule in RPCS.iter().filter(|rule| rule.path.contains("AdminService")) {
         let method = rule.path.rsplit('/').next().unwrap();
