@@ -92,11 +92,9 @@ impl Activations {
             Method::Offline => None,
         };
         self.trusts_somebody()?;
-        if let Some((activation, key, text)) = self.left_open(&request)? {
-            tell(events, Event::Resumed(activation.nonce)).await;
-            return self
-                .ask(portal.as_ref(), activation, key, text, true, events, &request.caller.asked_by)
-                .await;
+        if let Some(recorded) = self.left_open(&request)? {
+            tell(events, Event::Resumed(recorded.0.nonce)).await;
+            return self.ask(portal.as_ref(), recorded, true, events, &request.caller.asked_by).await;
         }
         let plan = self.guard(&request).await?;
         failpoint::pass("activation.before_intent");
@@ -115,17 +113,15 @@ impl Activations {
         self.record(nonce, &text, &request.caller.asked_by).await?;
         failpoint::pass("activation.after_request_recorded");
         tell(events, Event::RequestRecorded).await;
-        let activation = self.activation(nonce)?;
-        self.ask(portal.as_ref(), activation, key, text, false, events, &request.caller.asked_by).await
+        let recorded = (self.activation(nonce)?, key, text);
+        self.ask(portal.as_ref(), recorded, false, events, &request.caller.asked_by).await
     }
 
     /// Asks the portal, or gives the administrator what to ask it with.
     async fn ask(
         &self,
         portal: Option<&Portal>,
-        activation: Activation,
-        key: IntegrityKey,
-        text: Zeroizing<String>,
+        (activation, key, text): (Activation, IntegrityKey, Zeroizing<String>),
         again: bool,
         events: &mpsc::Sender<Event>,
         asked_by: &AskedBy,
