@@ -7,12 +7,13 @@ use crate::tree::{File, files};
 
 /// What each crate of ours may depend on, of ours. `chaos-tests` uses public faces only, so it sees what a
 /// product and a client see.
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 8] = [
     ("license", &[]),
+    ("limits", &[]),
     ("proto", &["quorate-license"]),
     ("raft-store", &["quorate-license"]),
-    ("agent", &["quorate-raft-store", "quorate-license", "quorate-proto"]),
-    ("portal", &["quorate-proto", "quorate-license"]),
+    ("agent", &["quorate-raft-store", "quorate-license", "quorate-limits", "quorate-proto"]),
+    ("portal", &["quorate-proto", "quorate-license", "quorate-limits"]),
     ("chaos-tests", &["quorate-proto", "quorate-license"]),
     ("patches/base2histogram", &[]),
 ];
@@ -41,9 +42,10 @@ const FORBIDDEN: [(&str, &[&str], &str); 4] = [
     ("chaos-tests", &["openraft", "rocksdb", "sqlx"], "the driver looks at a cluster from outside"),
 ];
 
-const OURS: [&str; 6] = [
+const OURS: [&str; 7] = [
     "quorate",
     "quorate-license",
+    "quorate-limits",
     "quorate-proto",
     "quorate-raft-store",
     "quorate-portal",

@@ -4,7 +4,7 @@
 //! Proposal { asked_by, command } ─> Asked ─ may? ─> command.apply ─> record ─> hash of the one before + fields
 //! ```
 //!
-//! `apply` itself writes the records, so no command can be left out: [`particulars::of`] lists every one. Refused
+//! `apply` itself writes the records, so no command can be left out: `particulars::of` lists every one. Refused
 //! changes are recorded as well. What nobody asked for is not: ticks, nodes' reports, the feature level.
 //!
 //! Records begin with feature level 3, since older members would not write them. The newest [`KEEP`] are kept; of those
