@@ -115,7 +115,7 @@ mod tests {
         drop(first);
         let _fourth = slots.take(b).unwrap();
         drop(third);
-        assert_eq!((slots.taken(), slots.taken.lock().unwrap().by_client.len()), (3, 2));
+        assert_eq!((slots.taken(), slots.taken.lock().unwrap().by_client.len()), (2, 2));
     }
 
     #[test]
