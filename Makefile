@@ -52,7 +52,7 @@ fuzz: ## Give every parser changed bytes, 10 minutes each (ARGS='--seconds 60 --
 	@scripts/build $(EVERYTHING) $(LOCKED)
 	cargo test --workspace --test fuzz $(LOCKED) -- $(or $(ARGS),--seconds 600)
 
-bench: ## Measure changes and reads beside etcd in the same run (ARGS=failover|growth|catch-up|idle)
+bench: ## Measure changes and reads beside etcd in the same run (ARGS=failover|growth|catch-up|idle|promises)
 	@scripts/setup build bench
 	@# Our own code as for a release; the dependencies are built so anyway, so RocksDB is not built again.
 	@CARGO_PROFILE_DEV_OPT_LEVEL=3 CARGO_PROFILE_DEV_DEBUG_ASSERTIONS=false \

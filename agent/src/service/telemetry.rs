@@ -31,6 +31,8 @@ const VERSION: u32 = 1;
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
 /// How long it takes at most until a day's report is looked after again: clocks may be moved.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+/// Between two looks whether an administrator has turned it on or off.
+const AFTER_CHANGE: Duration = Duration::from_millis(100);
 
 /// What is sent: the whole of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -173,8 +175,18 @@ impl Telemetry {
                     None => std::future::pending().await,
                 }
             };
-            let turned =
-                async { applied.wait_for(|_| self.due_here().is_some() != pause.is_some()).await.is_ok() };
+            let turned = async {
+                loop {
+                    if applied.changed().await.is_err() {
+                        return false;
+                    }
+                    if self.due_here().is_some() != pause.is_some() {
+                        return true;
+                    }
+                    // Not with every entry: waking up for each would cost a busy cluster more than the look.
+                    tokio::time::sleep(AFTER_CHANGE).await;
+                }
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = waited => {}

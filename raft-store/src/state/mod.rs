@@ -187,6 +187,11 @@ impl State {
         self.requests.get(&request)
     }
 
+    /// How many rows there are, in all tables: what a snapshot has to write.
+    pub fn row_count(&self) -> u64 {
+        self.tables().iter().map(|table| table.count() as u64).sum()
+    }
+
     /// All tables, in the order of their tags.
     pub fn tables(&self) -> [&dyn AnyTable; 17] {
         [

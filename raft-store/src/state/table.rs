@@ -108,6 +108,8 @@ impl<K: Key, V: Serialize + DeserializeOwned + PartialEq> Table<K, V> {
 pub trait AnyTable {
     /// The tag in front of the table's keys.
     fn tag(&self) -> u8;
+    /// How many rows there are.
+    fn count(&self) -> usize;
     /// Reads one row, when a node starts or installs a snapshot. It counts as unchanged.
     ///
     /// # Errors
@@ -128,6 +130,10 @@ pub trait AnyTable {
 impl<K: Key, V: Serialize + DeserializeOwned + PartialEq> AnyTable for Table<K, V> {
     fn tag(&self) -> u8 {
         self.tag
+    }
+
+    fn count(&self) -> usize {
+        self.rows.len()
     }
 
     fn load(&mut self, key: &[u8], row: &[u8]) -> Result<(), CodecError> {

@@ -17,6 +17,12 @@ use crate::{load::Sample, ours, report};
 /// How many learners at a time.
 const LEARNERS: [usize; 5] = [1, 10, 50, 100, 300];
 
+/// Learners that may be on their way at a time: all of them share this machine.
+const TOGETHER: usize = 20;
+
+/// How often a node tries to join.
+const ATTEMPTS: usize = 5;
+
 /// How long the leader is watched while nobody asks anything.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -52,17 +58,21 @@ pub(crate) fn measure(most: usize, duration: Duration, folder: &std::path::Path)
         report::progress(&format!("Measuring with {learners} learners"));
         let (before, after) = watch(&stage, leader)?;
         let socket = &stage.cluster.nodes[leader].admin_socket;
-        rows.push(Row {
+        let row = Row {
             learners,
             one: ours::changes(socket, 1, duration, LEARNERS.len())?,
             many: ours::changes(socket, 64, duration, LEARNERS.len())?,
             leader_idle_cpu_percent: after.cpu_percent_since(&before),
             leader_resident_kib: after.resident_kib,
-        });
+        };
+        // What was measured stays, however the next step ends.
+        report::growth_so_far(&row);
+        rows.push(row);
+        files::write_atomically(&folder.join("bench-growth.json"), &format!("{:#}\n", json!(rows)))?;
     }
     stage.cluster.stop()?;
     report::print_growth(&rows);
-    files::write_atomically(&folder.join("bench-growth.json"), &format!("{:#}\n", json!(rows)))
+    Ok(())
 }
 
 /// Joins and starts Spooler Controllers until there are so many, and waits until all of them take part.
@@ -80,13 +90,29 @@ fn add(stage: &mut Stage, learners: usize, networks: &[Arc<Network>]) -> Result<
         };
         stage.cluster.nodes.push(plan.node(index)?);
         let at = stage.cluster.nodes.len() - 1;
-        stage.cluster.join(at)?;
+        join(stage, at)?;
         stage.cluster.nodes[at].serve()?;
-        if at.is_multiple_of(25) {
+        if at.is_multiple_of(TOGETHER) {
+            stage.cluster.wait_for_members(at + 1)?;
             report::progress(&format!("{} learners have joined", index + 1));
         }
     }
     stage.cluster.wait_for_members(servers + learners)
+}
+
+/// Joins a node; with the same token again, if the machine was too busy to answer in time.
+fn join(stage: &Stage, at: usize) -> Result<()> {
+    let node = &stage.cluster.nodes[at];
+    let token = stage.cluster.token(node.role, Some(&node.name))?;
+    let mut attempt = 1;
+    loop {
+        match node.join(&token.token, stage.cluster.nodes[0].raft)?.success() {
+            Ok(_) => return Ok(()),
+            Err(failure) if attempt == ATTEMPTS => return Err(failure),
+            Err(failure) => report::progress(&format!("Joining again, after: {failure}")),
+        }
+        attempt += 1;
+    }
 }
 
 fn watch(stage: &Stage, leader: usize) -> Result<(Usage, Usage)> {

@@ -16,7 +16,9 @@ mod growth;
 mod idle;
 mod load;
 mod ours;
+mod promises;
 mod report;
+mod strace;
 mod syncs;
 
 use std::{path::Path, process::ExitCode, time::Duration};
@@ -80,6 +82,12 @@ enum Measurement {
         #[arg(long, default_value_t = 100_000)]
         objects: u64,
     },
+    /// What a node has synced before it answers, for appends and votes, seen by `strace`
+    Promises {
+        /// Changes, one after the other.
+        #[arg(long, default_value_t = 200)]
+        changes: usize,
+    },
     /// Memory, processor and disk of a node that nobody asks anything
     Idle {
         /// Objects that there are the second time.
@@ -110,6 +118,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             growth::measure(*learners, Duration::from_secs(arguments.seconds), folder)
         }
         Measurement::CatchUp { entries, objects } => catch_up::measure(*entries, *objects, folder),
+        Measurement::Promises { changes } => promises::measure(*changes, folder),
         Measurement::Idle { objects } => idle::measure(*objects, folder),
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     failover::{Failover, Stopped},
     growth, idle,
     load::Sample,
+    promises::Promises,
     syncs::Syncs,
 };
 
@@ -135,8 +136,17 @@ pub(crate) fn print_failover([ours, etcd]: &[Failover; 2]) {
     println!("{table}");
 }
 
+/// Tells one row of the table, before the next is measured.
+pub(crate) fn growth_so_far(row: &growth::Row) {
+    progress(&format!(
+        "{} learners: p50 {} us with 1 writer, {:.0} changes a second with 64",
+        row.learners, row.one.p50_us, row.many.per_second
+    ));
+}
+
 /// Prints what a change costs with more and more learners.
 pub(crate) fn print_growth(rows: &[growth::Row]) {
+    println!("\nChanges at the leader of three Management Servers, with Spooler Controllers as learners");
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header([
@@ -161,7 +171,6 @@ pub(crate) fn print_growth(rows: &[growth::Row]) {
             mib(row.leader_resident_kib * 1024),
         ]);
     }
-    println!("\nChanges at the leader of three Management Servers, with Spooler Controllers as learners");
     println!("{table}\nTimes in microseconds. Every node is a process on this machine.");
 }
 
@@ -182,6 +191,30 @@ pub(crate) fn print_catch_up(measured: &CatchUp) {
         meanwhile.p50_us, meanwhile.p99_us, meanwhile.longest_us
     );
     println!("  longest time without a word of the leader, at any follower: {} s", measured.longest_silence);
+}
+
+/// Prints what was synced before it was answered.
+pub(crate) fn print_promises(seen: &Promises) {
+    for (what, lines) in &seen.timelines {
+        println!("\n{what}");
+        lines.iter().for_each(|line| println!("  {line}"));
+    }
+    println!("\n{} changes by one writer, the leader killed afterwards; seen by strace", seen.changes);
+    for (nodes, changes) in &seen.synced_on {
+        println!("  the log was synced on {nodes} of 3 nodes before the acknowledgement: {changes} changes");
+    }
+    for follower in &seen.followers {
+        println!(
+            "  {}: {} syncs of appended entries, answers before their end: {}",
+            follower.name, follower.synced, follower.answered_before
+        );
+    }
+    for vote in &seen.votes {
+        println!(
+            "  {}: {} votes synced, in log and floor, answers before their end: {}",
+            vote.name, vote.synced, vote.answered_before
+        );
+    }
 }
 
 /// Prints what idle nodes use.
