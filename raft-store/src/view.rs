@@ -16,13 +16,13 @@ use crate::{
 /// The state as of one applied entry.
 #[derive(Debug, Clone, Default)]
 pub struct View {
-    /// The replicated state.
+    /// The replicated state; what readers get holds no remembered requests, see [`State::for_readers`].
     pub state: State,
     /// The last applied entry; none before the first.
     pub applied: Option<LogId>,
     /// The membership as of that entry.
     pub membership: Arc<StoredMembership>,
-    /// Digest of the state.
+    /// Digest of the whole state.
     pub digest: Digest,
 }
 

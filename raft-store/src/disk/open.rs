@@ -148,7 +148,7 @@ impl Store {
         let machine =
             StateMachine::new(recovered, db, threads, snapshots.clone(), quarantine, options.metrics.clone());
         let views = machine.views();
-        snapshots.replace_put_aside(&views.current()).map_err(folder_error)?;
+        snapshots.replace_put_aside(&machine.whole()).map_err(folder_error)?;
         Ok(Store { log, machine, views, incoming: IncomingSnapshots { folder: snapshots }, failure })
     }
 }

@@ -95,7 +95,7 @@ impl StateMachine {
         let membership = Arc::new(membership);
         let applier = Applier::resume(state, digest);
         let views = Arc::new(Views::new(View {
-            state: applier.state().clone(),
+            state: applier.state().for_readers(),
             applied,
             membership: membership.clone(),
             digest,
@@ -120,12 +120,21 @@ impl StateMachine {
     }
 
     fn publish(&self) {
-        self.views.publish(View {
-            state: self.applier.state().clone(),
+        self.views.publish(self.view(self.applier.state().for_readers()));
+    }
+
+    /// All of the state as it is now, to be written into a snapshot.
+    pub fn whole(&self) -> View {
+        self.view(self.applier.state().clone())
+    }
+
+    fn view(&self, state: State) -> View {
+        View {
+            state,
             applied: self.applied,
             membership: self.membership.clone(),
             digest: self.applier.digest(),
-        });
+        }
     }
 
     /// Applies one entry in memory.
@@ -215,7 +224,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder::new(self.views.current(), self.snapshots.clone(), self.metrics.clone())
+        SnapshotBuilder::new(Arc::new(self.whole()), self.snapshots.clone(), self.metrics.clone())
     }
 
     async fn install_snapshot(
@@ -275,7 +284,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         >,
         io::Error,
     > {
-        let (view, folder) = (self.views.current(), self.snapshots.clone());
+        let (view, folder) = (self.whole(), self.snapshots.clone());
         let checked = tokio::task::spawn_blocking(move || folder.checked(&view));
         let snapshot = checked.await.map_err(io::Error::other)??;
         Ok(snapshot.map(|snapshot| Snapshot { meta: snapshot.meta().clone(), snapshot }))

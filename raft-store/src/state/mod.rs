@@ -187,6 +187,15 @@ impl State {
         self.requests.get(&request)
     }
 
+    /// A copy for readers: all but the remembered requests, which apply alone looks at.
+    ///
+    /// What readers hold is copied when apply changes it, piece by piece. The keys of requests are random, so nearly
+    /// every change would copy a piece of its own, for nobody.
+    pub fn for_readers(&self) -> State {
+        let none = State::default();
+        State { requests: none.requests, request_order: none.request_order, ..self.clone() }
+    }
+
     /// How many rows there are, in all tables: what a snapshot has to write.
     pub fn row_count(&self) -> u64 {
         self.tables().iter().map(|table| table.count() as u64).sum()

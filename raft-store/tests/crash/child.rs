@@ -322,7 +322,7 @@ impl Node {
 
     /// What a leader has that applied `from..=to` with entries of `term`.
     fn leaders_snapshot(&self, term: u64, from: u64, to: u64) -> std::io::Result<SnapshotFile> {
-        let own = self.store.views.current();
+        let own = self.store.machine.whole();
         let mut applier = Applier::resume(own.state.clone(), own.digest);
         let mut membership = own.membership.clone();
         for index in from..=to {

@@ -116,6 +116,6 @@ async fn a_snapshot_that_a_release_has_written_is_written_the_same() {
     // The store has applied what the snapshot covers, and nothing behind it.
     let store = open(folder.path()).unwrap();
     let written = folder.path().join("written");
-    let _written = SnapshotFile::write(&store.views.current(), &written, None).unwrap();
+    let _written = SnapshotFile::write(&store.machine.whole(), &written, None).unwrap();
     assert!(fs::read(&written).unwrap() == released, "the same state is written in other bytes");
 }
