@@ -37,10 +37,11 @@ use crate::{
         license::LicenseApi,
         ops,
     },
-    clock,
+    clock::{self, ClusterClock},
     cluster::{
         Cluster, ClusterOptions, Expelled, OwnIdentity, ProposeError, RaftReceiver, RaftRuntime, RaftStopped,
-        ask_others, keep_membership, take_snapshots, watch_clones, watch_closed_connections, watch_standing,
+        agree_on_time, ask_others, keep_membership, take_snapshots, watch_clones, watch_closed_connections,
+        watch_standing,
     },
     config::Config,
     data_dir::{DataDir, DataDirError, Lock, NodeFile},
@@ -52,8 +53,8 @@ use crate::{
     net::{Limits, Listener, Members, bind_unix},
     pki::{PkiError, install_crypto_provider},
     service::{
-        Activations, Admission, OwnReport, Signing, Telemetry, keep_rotation, licensing::Licensing,
-        report_node, watch_computer,
+        Activations, Admission, OwnReport, Signing, Telemetry, keep_rotation, keep_time,
+        licensing::Licensing, report_node, watch_computer,
     },
     setup,
 };
@@ -258,8 +259,9 @@ impl Node {
         // Consensus.
         let runtime = RaftRuntime::start().map_err(AppError::Threads)?;
         let raft_handle = runtime.handle().clone();
-        let identity =
-            Identity::load(&config, &dir, &own, &store.views, &metrics, raft_handle.clone()).await?;
+        let clock = ClusterClock::going_on(store.views.clone(), dir.reckoned_time());
+        let times = (&store.views, &clock);
+        let identity = Identity::load(&config, &dir, &own, times, &metrics, raft_handle.clone()).await?;
         let web_tls = identity.web(&metrics, &tracker, &stop)?;
         let Identity { tls, node_key, management_key, peers, certificates, .. } = identity;
         // A removed node, or a copy, is told so before it can take part in anything.
@@ -278,6 +280,7 @@ impl Node {
         let options = ClusterOptions {
             node: own.node_id,
             identity,
+            clock: clock.clone(),
             settings: &config.raft,
             peers: peers.clone(),
             metrics: metrics.clone(),
@@ -286,7 +289,9 @@ impl Node {
             stop: &stop,
         };
         let cluster = Cluster::start(store, options).await?;
-        let gate = NodeGate::new(own.clone(), cluster.views().clone()).watching(cluster.clones().clone());
+        let views = cluster.views().clone();
+        let gate =
+            NodeGate::new(own.clone(), views.clone(), clock.clone()).watching(cluster.clones().clone());
 
         // Services.
         let build = BuildWatcher::start(&config.build, dir.path(), &tracker, stop.clone()).await;
@@ -298,8 +303,7 @@ impl Node {
             build.clone(),
         ));
         let admission = Arc::new(Admission::new(cluster.clone(), own.clone(), certificates.signer().clone()));
-        let licensing =
-            Licensing::on_computer(cluster.views().clone(), own.node_id, roots.clone(), computer.clone());
+        let licensing = Licensing::on_computer(views, clock, own.node_id, roots.clone(), computer.clone());
         let activations = Arc::new(Activations::new(
             cluster.clone(),
             signing.clone(),
@@ -395,6 +399,7 @@ impl Node {
         tracker.spawn(watch_clones(cluster.clone(), stop.clone()));
         tracker.spawn(license_files::run(licensing.clone(), files, metrics.clone(), stop.clone()));
         tracker.spawn(host::disk_space::watch(dir.path().to_owned(), metrics.clone(), stop.clone()));
+        tracker.spawn(keep_time(cluster.clone(), dir.clone(), metrics.clone(), stop.clone()));
         tracker.spawn(metrics_watch::run(cluster.clone(), metrics, stop.clone()));
         tracker.spawn(watch_standing(cluster.clone(), dir.clone(), stop.clone()));
         tracker.spawn(take_snapshots(cluster.clone(), config.raft.snapshot_after_entries, stop.clone()));
@@ -403,6 +408,7 @@ impl Node {
             tracker.spawn(keep_rotation(cluster.clone(), stop.clone()));
             tracker.spawn(telemetry.run(stop.clone()));
             tracker.spawn(keep_membership(cluster.clone(), stop.clone()));
+            tracker.spawn(agree_on_time(cluster.clone(), stop.clone()));
             let (finishing, stop) = (activations, stop.clone());
             tracker.spawn(async move { finishing.finish_left_open(stop).await });
         }

@@ -104,6 +104,10 @@ pub struct Metrics {
     pub disk_free: IntGauge,
     /// What is wrong with who is who, label `code`.
     pub identity_alarms: IntGaugeVec,
+    /// How far each node's clock is ahead of the cluster's time, label `node`: its name.
+    pub clock_offset: GaugeVec,
+    /// What is wrong with the clocks, label `code`.
+    pub time_alarms: IntGaugeVec,
     build_info: IntGaugeVec,
 }
 
@@ -281,6 +285,16 @@ impl Metrics {
                 "Clones and ghosts that this node knows of, the leader of all: what is wrong with who is who.",
                 &["code"],
             )?,
+            clock_offset: new.gauge_vec(
+                "quorate_clock_offset_seconds",
+                "How far a node's clock is ahead of the cluster's time, as of the last agreement; negative: behind.",
+                &["node"],
+            )?,
+            time_alarms: new.int_gauge_vec(
+                "quorate_time_alarms",
+                "What is wrong with the clocks: a jump that is held, clocks that are off, all behind the cluster's time.",
+                &["code"],
+            )?,
             build_info: new.int_gauge_vec(
                 "quorate_build_info",
                 "1; the labels tell the agent's version and the node's role.",
@@ -407,6 +421,8 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         metrics.set_role(NodeRole::Management);
         metrics.identity_alarms.with_label_values(&["data_directory_cloned"]).set(1);
+        metrics.clock_offset.with_label_values(&["ms2"]).set(0.5);
+        metrics.time_alarms.with_label_values(&["clock_off"]).set(1);
         metrics.peer_round_trip.with_label_values(&["ms2"]).observe(0.001);
         metrics.peer_sent_failures.with_label_values(&["ms2"]).inc();
         metrics.peer_sent_bytes.with_label_values(&["ms2"]).inc();

@@ -72,6 +72,7 @@ impl Applier {
             Err(refusal) => Err(refusal),
         };
         if changes_licensing && result.is_ok() {
+            let now = self.state.time();
             crate::state::refresh_reactivation(&mut self.state, now);
         }
         let epoch = self.state.cluster().map_or(0, |cluster| cluster.epoch.number);
@@ -133,6 +134,8 @@ fn changes_licensing(command: &Command) -> bool {
         | Command::RotateCa(_)
         | Command::AdvanceCa(_)
         | Command::RequestJoin(_)
-        | Command::SetTelemetry(_) => false,
+        | Command::SetTelemetry(_)
+        | Command::AgreeTime(_)
+        | Command::ConfirmTime(_) => false,
     }
 }

@@ -35,7 +35,8 @@ impl fmt::Debug for RequestId {
 pub struct Proposal {
     /// Which request it is; a repeated id gets the first answer.
     pub request: RequestId,
-    /// The proposing leader's clock: apply never reads one.
+    /// The cluster's time as the proposing leader reckons it (its clock's, up to feature level 3): apply never reads
+    /// a clock.
     pub time: Timestamp,
     /// Who asked for it, for the audit. None in entries from before feature level 3, and in proposals to a cluster
     /// that is not there yet: its older members could not read it.

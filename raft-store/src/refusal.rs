@@ -298,6 +298,19 @@ pub enum Refusal {
         /// The newer one.
         by: Nonce,
     },
+    /// No jump of the clocks waits to be confirmed.
+    #[error("no jump of the clocks is held: there is nothing to confirm")]
+    NoTimeJumpHeld,
+    /// Another jump is held than the one that was shown.
+    #[error(
+        "the clocks have jumped again: the jump that was shown was held since {asked}, this one since {current}"
+    )]
+    TimeJumpChanged {
+        /// Since when the jump was held that was shown.
+        asked: Timestamp,
+        /// Since when the present one has been held.
+        current: Timestamp,
+    },
 }
 
 impl Refusal {
@@ -350,6 +363,8 @@ impl Refusal {
             Refusal::AskerTokenInvalid(_) => "token_invalid",
             Refusal::AskerMayNotChange(_) => "token_reads_only",
             Refusal::ActivationSuperseded { .. } => "activation_superseded",
+            Refusal::NoTimeJumpHeld => "no_time_jump_held",
+            Refusal::TimeJumpChanged { .. } => "time_jump_changed",
         }
     }
 }

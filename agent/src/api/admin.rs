@@ -3,22 +3,22 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt};
-use quorate_license::{NodeId, NodeRole};
+use quorate_license::{NodeId, NodeRole, Timestamp};
 use quorate_proto::v1::{
-    ActivateEvent, ActivateRequest, ClusterHealthRequest, ClusterHealthResponse, CreateTokenRequest,
-    CreateTokenResponse, DecideJoinRequest, DecideJoinResponse, InstallLicenseRequest,
-    InstallLicenseResponse, LicenseHistoryRequest, LicenseHistoryResponse, ListActivationsRequest,
-    ListActivationsResponse, ListAuditRequest, ListAuditResponse, ListCertificatesRequest,
-    ListCertificatesResponse, ListPendingJoinsRequest, ListPendingJoinsResponse, ListTokensRequest,
-    ListTokensResponse, PlanActivationRequest, PlanActivationResponse, RemoveNodeRequest, RemoveNodeResponse,
-    RenameNodeRequest, RenameNodeResponse, RevokeTokenRequest, RevokeTokenResponse, RotateCaRequest,
-    RotateCaResponse, RotateCertificateRequest, RotateCertificateResponse, SetTelemetryRequest,
-    SetTelemetryResponse, ShowCaRequest, ShowCaResponse, ShowLicenseRequest, ShowLicenseResponse,
-    ShowTelemetryRequest, ShowTelemetryResponse, StatusRequest, StatusResponse, TransferLeaderRequest,
-    TransferLeaderResponse,
+    ActivateEvent, ActivateRequest, ClusterHealthRequest, ClusterHealthResponse, ConfirmTimeRequest,
+    ConfirmTimeResponse, CreateTokenRequest, CreateTokenResponse, DecideJoinRequest, DecideJoinResponse,
+    InstallLicenseRequest, InstallLicenseResponse, LicenseHistoryRequest, LicenseHistoryResponse,
+    ListActivationsRequest, ListActivationsResponse, ListAuditRequest, ListAuditResponse,
+    ListCertificatesRequest, ListCertificatesResponse, ListPendingJoinsRequest, ListPendingJoinsResponse,
+    ListTokensRequest, ListTokensResponse, PlanActivationRequest, PlanActivationResponse, RemoveNodeRequest,
+    RemoveNodeResponse, RenameNodeRequest, RenameNodeResponse, RevokeTokenRequest, RevokeTokenResponse,
+    RotateCaRequest, RotateCaResponse, RotateCertificateRequest, RotateCertificateResponse,
+    SetTelemetryRequest, SetTelemetryResponse, ShowCaRequest, ShowCaResponse, ShowLicenseRequest,
+    ShowLicenseResponse, ShowTelemetryRequest, ShowTelemetryResponse, ShowTimeRequest, ShowTimeResponse,
+    StatusRequest, StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
     admin_service_server::{AdminService, AdminServiceServer},
 };
-use quorate_raft_store::{Refusal, RequestId, state::TokenPurpose};
+use quorate_raft_store::Refusal;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
@@ -29,14 +29,15 @@ use super::{
     auth::{Access, Caller, denied},
     certificates, joins,
     relay::{Relay, first_license_node},
+    time, tokens,
 };
 use crate::{
-    clock,
     cluster::Cluster,
     data_dir::NodeFile,
     service::{
-        ActivationRequest, Activations, Certificates, Telemetry, cluster_status, create_token, health,
-        licensing::Licensing, remove_node, rename_node, revoke_token, rotate_ca,
+        ActivationRequest, Activations, Certificates, Telemetry, cluster_status, confirm_time, create_token,
+        health, licensing::Licensing, remove_node, rename_node, revoke_token, rotate_ca, time_status,
+        time_warnings,
     },
 };
 
@@ -147,8 +148,10 @@ impl AdminService for AdminApi {
         let standing = self.licensing.status(&quorate_license::TenantId::default_tenant());
         let expelled = self.cluster.expelled();
         let mut answer = admin_wire::status(status, &standing, self.own.node_id.0, expelled.as_deref());
-        answer.warnings.extend(certificates::warnings(&self.cluster.view().state));
-        answer.warnings.extend(joins::warnings(&self.cluster.view().state));
+        let (view, now) = (self.cluster.view(), self.cluster.clock().now());
+        answer.warnings.extend(certificates::warnings(&view.state, now));
+        answer.warnings.extend(joins::warnings(&view.state));
+        answer.warnings.extend(time_warnings(&view.state, now));
         Ok(Response::new(answer))
     }
 
@@ -259,6 +262,29 @@ impl AdminService for AdminApi {
         Ok(Response::new(SetTelemetryResponse { enabled }))
     }
 
+    async fn show_time(
+        &self,
+        request: Request<ShowTimeRequest>,
+    ) -> Result<Response<ShowTimeResponse>, Status> {
+        self.caller(&request)?;
+        let status = time_status(&self.cluster.view().state, self.cluster.clock().now());
+        Ok(Response::new(time::status(status)))
+    }
+
+    async fn confirm_time(
+        &self,
+        request: Request<ConfirmTimeRequest>,
+    ) -> Result<Response<ConfirmTimeResponse>, Status> {
+        let caller = self.administrator(&request, "confirming the time")?;
+        if self.relays_changes() {
+            let to = self.relay(&request, &caller).management_server()?;
+            return relayed!(self, request, caller, to, confirm_time);
+        }
+        let since = Timestamp::from_unix_ms(request.get_ref().since_ms);
+        let now_ms = confirm_time(&self.cluster, since, &caller).await?.as_unix_ms();
+        Ok(Response::new(ConfirmTimeResponse { now_ms }))
+    }
+
     async fn create_token(
         &self,
         request: Request<CreateTokenRequest>,
@@ -268,38 +294,9 @@ impl AdminService for AdminApi {
             let to = self.relay(&request, &caller).management_server()?;
             return relayed!(self, request, caller, to, create_token);
         }
-        let CreateTokenRequest { role, node_name, label, ttl_seconds, request_id, approval, access } =
-            request.into_inner();
-        let purpose = if role.is_empty() {
-            if label.is_empty() || label.len() > 128 {
-                return Err(invalid(
-                    "label_malformed",
-                    "an administrator's token needs a label of 1 to 128 characters",
-                )
-                .into());
-            }
-            match access.as_str() {
-                "" | "admin" => TokenPurpose::Admin { label },
-                "viewer" => TokenPurpose::Viewer { label },
-                _ => return Err(invalid("access_malformed", "the access is admin or viewer").into()),
-            }
-        } else {
-            let name = (!node_name.is_empty()).then(|| node_name.parse()).transpose();
-            let role = role.parse().map_err(|e| invalid("role_malformed", e))?;
-            let name = name.map_err(|e| invalid("node_name_malformed", e))?;
-            if approval {
-                TokenPurpose::JoinWithApproval { role, name }
-            } else {
-                TokenPurpose::Join { role, name }
-            }
-        };
-        let request_id = if request_id.is_empty() {
-            None
-        } else {
-            let bytes = <[u8; 16]>::try_from(request_id.as_slice());
-            let bytes = bytes.map_err(|_| invalid("request_id_malformed", "a request id has 16 bytes"))?;
-            Some(RequestId(u128::from_be_bytes(bytes)))
-        };
+        let (purpose, request_id) =
+            (tokens::purpose(request.get_ref())?, tokens::request_id(request.get_ref())?);
+        let ttl_seconds = request.get_ref().ttl_seconds;
         let token = create_token(&self.cluster, purpose, ttl_seconds, &caller, request_id).await?;
         Ok(Response::new(CreateTokenResponse {
             id: token.id.to_string(),
@@ -313,8 +310,7 @@ impl AdminService for AdminApi {
         request: Request<ListTokensRequest>,
     ) -> Result<Response<ListTokensResponse>, Status> {
         self.administrator(&request, "listing tokens")?;
-        let view = self.cluster.view();
-        let now = clock::judging_time(view.state.time());
+        let (view, now) = (self.cluster.view(), self.cluster.clock().now());
         let tokens = view.state.tokens().values().map(|token| admin_wire::token(token, now)).collect();
         Ok(Response::new(ListTokensResponse { tokens }))
     }
@@ -347,7 +343,9 @@ impl AdminService for AdminApi {
     ) -> Result<Response<ClusterHealthResponse>, Status> {
         self.caller(&request)?;
         let mut answer = admin_wire::health(health(&self.cluster).await);
-        answer.warnings.extend(certificates::warnings(&self.cluster.view().state));
+        let (view, now) = (self.cluster.view(), self.cluster.clock().now());
+        answer.warnings.extend(certificates::warnings(&view.state, now));
+        answer.warnings.extend(time_warnings(&view.state, now));
         Ok(Response::new(answer))
     }
 
@@ -428,7 +426,7 @@ impl AdminService for AdminApi {
         request: Request<ListCertificatesRequest>,
     ) -> Result<Response<ListCertificatesResponse>, Status> {
         self.caller(&request)?;
-        Ok(Response::new(certificates::list(&self.cluster.view().state)))
+        Ok(Response::new(certificates::list(&self.cluster.view().state, self.cluster.clock().now())))
     }
 
     async fn rotate_certificate(

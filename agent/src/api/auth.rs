@@ -17,7 +17,7 @@ use tonic::{
 };
 
 use super::{ApiError, ErrorKind, bearer::check_token, error::status_parts};
-use crate::{clock, cluster::Clones, data_dir::NodeFile, net::PeerInfo};
+use crate::{clock::ClusterClock, cluster::Clones, data_dir::NodeFile, net::PeerInfo};
 
 const CLUSTER: &str = "quorate-cluster";
 const EPOCH: &str = "quorate-epoch";
@@ -102,6 +102,7 @@ pub struct NodeCaller {
 pub struct NodeGate {
     own: Arc<NodeFile>,
     views: Arc<Views>,
+    clock: ClusterClock,
     clones: Option<Arc<Clones>>,
 }
 
@@ -124,8 +125,8 @@ fn address(peer: Option<&PeerInfo>, headers: &HeaderMap) -> String {
 
 impl NodeGate {
     /// The gate of this node.
-    pub fn new(own: Arc<NodeFile>, views: Arc<Views>) -> Self {
-        NodeGate { own, views, clones: None }
+    pub fn new(own: Arc<NodeFile>, views: Arc<Views>, clock: ClusterClock) -> Self {
+        NodeGate { own, views, clock, clones: None }
     }
 
     /// The gate that also looks at starts which the log does not know.
@@ -343,7 +344,7 @@ pub(super) fn caller(
         told(headers).filter(|told| node.role == NodeRole::Management || told.node == node.node)
     });
     if let Some(token) = bearer(headers) {
-        let (id, name, access) = check_token(token, &view.state, clock::now())?;
+        let (id, name, access) = check_token(token, &view.state, gate.clock.now())?;
         let actor = Actor::Token(id);
         let asked_by = match (told, node) {
             (Some(told), _) => AskedBy { actor, ..told },

@@ -8,7 +8,7 @@ use quorate_raft_store::{
 };
 
 use super::*;
-use crate::{pki::PeerIdentity, service::licensing::samples};
+use crate::{clock::ClusterClock, pki::PeerIdentity, service::licensing::samples};
 
 #[test]
 fn a_start_is_read_as_it_is_written() {
@@ -105,7 +105,8 @@ fn a_certificate_of_another_cluster_or_of_another_epoch_is_refused_by_name() {
     let row = state.cluster().unwrap().clone();
     let name = state.nodes().get(&id(1)).unwrap().name.clone();
     let own = Arc::new(NodeFile::new(row.id, row.epoch, id(1), name, NodeRole::Management));
-    let gate = NodeGate::new(own, Arc::new(Views::new(View { state, ..View::default() })));
+    let views = Arc::new(Views::new(View { state, ..View::default() }));
+    let gate = NodeGate::new(own, views.clone(), ClusterClock::new(views));
     let identify = |cluster_id, epoch_number| {
         let identity = PeerIdentity { cluster_id, epoch_number, role: NodeRole::Management, node: id(2) };
         let mut extensions = Extensions::new();

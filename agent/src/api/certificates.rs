@@ -10,7 +10,6 @@ use tonic::Request;
 
 use super::{AdminApi, ApiError, ErrorKind, addressed, status_parts};
 use crate::{
-    clock,
     net::Use,
     service::{CaStatus, ca_status, certificate_warnings},
 };
@@ -18,7 +17,7 @@ use crate::{
 /// How long a node may take for a new certificate.
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(15);
 
-pub(super) fn list(state: &State) -> proto::ListCertificatesResponse {
+pub(super) fn list(state: &State, now: Timestamp) -> proto::ListCertificatesResponse {
     let ms = |time: Timestamp| time.as_unix_ms();
     let row = |node: &quorate_raft_store::state::Node| {
         let told = state.certificates().get(&node.id);
@@ -35,13 +34,13 @@ pub(super) fn list(state: &State) -> proto::ListCertificatesResponse {
     };
     proto::ListCertificatesResponse {
         certificates: state.nodes().values().map(row).collect(),
-        now_ms: ms(clock::now()),
+        now_ms: ms(now),
     }
 }
 
 /// What status and health say of certificates.
-pub(super) fn warnings(state: &State) -> Vec<String> {
-    certificate_warnings(state, clock::now())
+pub(super) fn warnings(state: &State, now: Timestamp) -> Vec<String> {
+    certificate_warnings(state, now)
 }
 
 impl AdminApi {

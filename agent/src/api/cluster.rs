@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{ApiError, Asked, ErrorKind, NodeGate};
 use crate::{
+    clock,
     cluster::Cluster,
     host,
     net::{Announced, PeerInfo},
@@ -203,6 +204,7 @@ impl ClusterService for ClusterApi {
             start_counter: view.state.nodes().get(&node).map_or(0, |node| node.start_counter),
             free_disk_bytes: free.unwrap_or(0),
             digest: view.digest.to_string(),
+            clock_ms: clock::now().as_unix_ms(),
             ..NodeStateResponse::default()
         };
         clones.tell(self.cluster.last_log_index(), &mut answer);

@@ -141,6 +141,8 @@ impl From<Refusal> for ApiError {
             Refusal::ReplacedComputerDiffers { .. } => {
                 "run it on the computer of the node that is replaced; transfers come with a later version"
             }
+            Refusal::NoTimeJumpHeld => "`quorate cluster time` shows the cluster's time and every clock",
+            Refusal::TimeJumpChanged { .. } => "look at `quorate cluster time` again, and confirm it again",
             Refusal::AskerTokenInvalid(_) | Refusal::AskerMayNotChange(_) => {
                 "`quorate token list` on a Management Server shows the valid ones"
             }

@@ -18,6 +18,8 @@ pub mod license;
 pub mod ops;
 mod relay;
 mod throttle;
+mod time;
+mod tokens;
 
 pub use admin::AdminApi;
 pub(crate) use auth::removed;

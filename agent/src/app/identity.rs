@@ -10,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::AppError;
 use crate::{
+    clock::ClusterClock,
     config::Config,
     data_dir::{DataDir, NodeFile},
     metrics::Metrics,
@@ -36,17 +37,23 @@ impl Identity {
         config: &Config,
         dir: &DataDir,
         own: &Arc<NodeFile>,
-        views: &Arc<Views>,
+        (views, clock): (&Arc<Views>, &ClusterClock),
         metrics: &Arc<Metrics>,
         raft: Handle,
     ) -> Result<Self, AppError> {
         let files = dir.tls()?;
-        let tls = NodeTls::new(&files, own.cluster_id)?;
+        let tls = NodeTls::new(&files, own.cluster_id, clock.clone())?;
         let node_key = Arc::new(dir.node_key()?);
         let management_key = dir.management_key()?;
         let peers = Arc::new(Peers::new(tls.clone(), views.clone(), metrics.clone(), raft));
         let lifetime = config.tls.certificate_lifetime;
-        let signer = Arc::new(Signer::new(views.clone(), own.clone(), management_key.clone(), lifetime));
+        let signer = Arc::new(Signer::new(
+            views.clone(),
+            own.clone(),
+            management_key.clone(),
+            lifetime,
+            clock.clone(),
+        ));
         let options = CertificatesOptions {
             views: views.clone(),
             peers: peers.clone(),
@@ -56,6 +63,7 @@ impl Identity {
             node_key: node_key.clone(),
             signer,
             metrics: metrics.clone(),
+            clock: clock.clone(),
         };
         let certificates = Arc::new(Certificates::new(options, files)?);
         certificates.renew_if_due().await;

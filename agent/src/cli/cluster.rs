@@ -11,7 +11,7 @@ use super::{
     error::CliError,
     node,
     output::{Page, Present, or_dash, yes_no},
-    status,
+    status, time,
 };
 
 /// Commands about the cluster itself.
@@ -19,6 +19,14 @@ use super::{
 pub(crate) enum ClusterCommand {
     /// Show whether the cluster can decide; the exit code is 5 if anything is wrong.
     Health,
+    /// Show the cluster's time, by which licenses are judged, and every node's clock.
+    Time,
+    /// Confirm that so much time has passed as the clocks say, when a jump of theirs is held.
+    ConfirmTime {
+        /// Do it without asking.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Hand leadership to another Management Server.
     TransferLeader {
         /// The name or id of the node that shall lead; by default the one that is furthest along.
@@ -65,6 +73,8 @@ struct Transferred {
 pub(super) async fn run(context: &Context, command: ClusterCommand) -> Result<Exit, CliError> {
     match command {
         ClusterCommand::Health => health(context).await,
+        ClusterCommand::Time => time::show(context).await,
+        ClusterCommand::ConfirmTime { yes } => time::confirm(context, yes).await,
         ClusterCommand::TransferLeader { to } => transfer_leader(context, to).await,
     }
 }

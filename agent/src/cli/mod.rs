@@ -31,6 +31,7 @@ mod serve;
 mod status;
 mod support_id;
 mod telemetry;
+mod time;
 mod token;
 mod usage;
 mod wire;

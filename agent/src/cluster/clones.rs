@@ -249,6 +249,7 @@ pub async fn watch_clones(cluster: Arc<Cluster>, stop: CancellationToken) {
             let mut told: BTreeMap<NodeId, Told> = BTreeMap::new();
             for (id, answer) in states {
                 let Some(answer) = answer else { continue };
+                cluster.hear_clock(id, &answer);
                 told.extend(Told::read(&answer).map(|told| (id, told)));
                 // What has called another Management Server is known here, too.
                 answer.alarms.into_iter().for_each(|alarm| cluster.clones.note(alarm.into()));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream, stream::BoxStream};
 use openraft::{errors::ClientWriteError, raft::WriteResult};
-use quorate_license::{NodeId, NodeRole};
+use quorate_license::{NodeId, NodeRole, Timestamp};
 use quorate_proto::node::v1::{
     AnswerBatch, AskAgain, Proposal as ProposalMessage, ProposalAnswer, ProposeBatch, proposal_answer,
 };
@@ -26,7 +26,7 @@ use super::{
     lane::Attempt,
     propose::{MAX_COMMAND_BYTES, tells_asker},
 };
-use crate::{api::NodeCaller, clock};
+use crate::api::NodeCaller;
 
 /// Messages of one stream that may be on their way through Raft at once; the next is read afterwards.
 const BATCHES_UNDER_WAY: usize = 64;
@@ -75,10 +75,10 @@ impl Cluster {
             return stream::iter(batch.proposals).map(ask_again).boxed();
         }
         let (mut refused, mut numbers, mut proposals) = (Vec::new(), Vec::new(), Vec::new());
-        let view = self.view();
+        let (view, now) = (self.view(), self.clock.now());
         for proposal in batch.proposals {
             let number = proposal.number;
-            match permitted(caller, &view.state, &proposal) {
+            match permitted(caller, &view.state, now, &proposal) {
                 Ok(proposal) => {
                     numbers.push(number);
                     proposals.push(proposal);
@@ -111,8 +111,13 @@ impl Cluster {
     }
 }
 
-/// Whether `caller` may propose this; the proposal with this leader's time if so, otherwise why not.
-fn permitted(caller: NodeCaller, state: &State, asked: &ProposalMessage) -> Result<EncodedProposal, String> {
+/// Whether `caller` may propose this; the proposal with the time `now` if so, otherwise why not.
+fn permitted(
+    caller: NodeCaller,
+    state: &State,
+    now: Timestamp,
+    asked: &ProposalMessage,
+) -> Result<EncodedProposal, String> {
     let ProposalMessage { request_id, command: record, asked_by, .. } = asked;
     if record.len() > MAX_COMMAND_BYTES {
         return Err(format!("a change of {} bytes; {MAX_COMMAND_BYTES} are taken", record.len()));
@@ -141,7 +146,7 @@ fn permitted(caller: NodeCaller, state: &State, asked: &ProposalMessage) -> Resu
     }
     let asked_by = asked_by.filter(|_| tells_asker(state, &command));
     let request = RequestId(u128::from_be_bytes(id));
-    Proposal { request, time: clock::now(), asked_by, command }.encode().map_err(|error| error.to_string())
+    Proposal { request, time: now, asked_by, command }.encode().map_err(|error| error.to_string())
 }
 
 /// What Raft says of one change.
@@ -188,7 +193,7 @@ fn answer_bytes(answer: &ProposalAnswer) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use quorate_license::{ComputerId, ComputerIdSource, MachineId, Timestamp};
+    use quorate_license::{ComputerId, ComputerIdSource, MachineId};
     use quorate_raft_store::{
         command::{AdvanceCa, ReportCertificate, ReportNode, Tick},
         state::{Addresses, HostReport},
@@ -206,8 +211,8 @@ mod tests {
     fn a_spooler_controller_proposes_nothing_but_its_own_small_report() {
         let may = |role, command: &Command| {
             let record = Bytes::from(codec::encode(command).unwrap());
-            permitted(NodeCaller { node: NodeId(4), role }, &State::default(), &asked(&[1; 16], record))
-                .map(|_| ())
+            let caller = NodeCaller { node: NodeId(4), role };
+            permitted(caller, &State::default(), Timestamp::ZERO, &asked(&[1; 16], record)).map(|_| ())
         };
         let report = |node, agent_version: String| {
             let machine_id = MachineId::parse(&"07".repeat(16)).unwrap();
@@ -261,7 +266,7 @@ mod tests {
         let caller = NodeCaller { node: NodeId(1), role: NodeRole::Management };
         let tick = Bytes::from(codec::encode(&Command::Tick(Tick {})).unwrap());
         let state = State::default();
-        let may = |id: &[u8], command| permitted(caller, &state, &asked(id, command));
+        let may = |id: &[u8], command| permitted(caller, &state, Timestamp::ZERO, &asked(id, command));
         may(&[1; 16], tick.clone()).unwrap();
         assert!(may(&[1; 15], tick.clone()).unwrap_err().contains("16 bytes"));
         may(&[1; 16], Bytes::from_static(b"\x01\xff\xff")).unwrap_err();
@@ -269,7 +274,7 @@ mod tests {
         assert!(may(&[1; 16], large).unwrap_err().contains("are taken"));
         for asker in [Bytes::from_static(b"\x01\xff"), Bytes::from(vec![1; MAX_ASKER_BYTES + 1])] {
             let message = ProposalMessage { asked_by: asker, ..asked(&[1; 16], tick.clone()) };
-            permitted(caller, &state, &message).unwrap_err();
+            permitted(caller, &state, Timestamp::ZERO, &message).unwrap_err();
         }
     }
 
@@ -286,7 +291,8 @@ mod tests {
         let tick = Bytes::from(codec::encode(&Command::Tick(Tick {})).unwrap());
         let told = |role, asked_by: Bytes| {
             let message = ProposalMessage { asked_by, ..asked(&[1; 16], tick.clone()) };
-            let proposal = permitted(NodeCaller { node: NodeId(4), role }, &state, &message)?;
+            let proposal =
+                permitted(NodeCaller { node: NodeId(4), role }, &state, Timestamp::ZERO, &message)?;
             Ok::<_, String>(Proposal::decode(&proposal.0).unwrap().asked_by)
         };
         let record = Bytes::from(codec::encode(&asker).unwrap());

@@ -42,6 +42,8 @@ const AFTER_CHANGE: Duration = Duration::from_millis(50);
 const HAND_OVER: Duration = Duration::from_secs(3);
 /// The leader carries the time into the log this often, at least.
 const TICK: Duration = Duration::from_secs(3600);
+/// Unless something else has carried it there lately.
+const TICK_IF_LATE_MS: i64 = 60_000;
 
 /// Runs until `stop`. Does something on the leader only.
 pub async fn keep_membership(cluster: Arc<Cluster>, stop: CancellationToken) {
@@ -53,7 +55,11 @@ pub async fn keep_membership(cluster: Arc<Cluster>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {
-                if cluster.leads() && let Err(error) = cluster.propose(Command::Tick(Tick {}), &cluster.itself()).await {
+                // Agreeing on the time does the same.
+                let late = cluster.clock().now().ms_since(cluster.view().state.time());
+                if cluster.leads()
+                    && late >= TICK_IF_LATE_MS
+                    && let Err(error) = cluster.propose(Command::Tick(Tick {}), &cluster.itself()).await {
                     tracing::warn!(%error, "the hourly tick was not committed");
                 }
             }

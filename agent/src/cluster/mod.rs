@@ -11,6 +11,7 @@ mod alarms;
 #[cfg(test)]
 mod bounds_tests;
 mod chunks;
+mod clocks;
 mod clones;
 mod failover;
 mod intake;
@@ -47,6 +48,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use alarms::Alarm;
+pub use clocks::{agree_on_time, distance, span};
 pub use clones::{Clones, OwnIdentity, watch_clones};
 pub use failover::watch_closed_connections;
 pub use keeper::keep_membership;
@@ -60,12 +62,13 @@ pub use standing::{Expelled, ask_others, watch_standing};
 pub use watch::RaftWatch;
 
 use self::{
+    clocks::Clocks,
     lane::{LaneOptions, Lanes},
     leader::LeaderWatch,
     presence::Behind,
     snapshot_transfer::Pace,
 };
-use crate::{config, metrics::Metrics, net::Peers};
+use crate::{clock::ClusterClock, config, metrics::Metrics, net::Peers};
 
 type QuorateRaft = Raft<TypeConfig, StateMachine>;
 
@@ -95,6 +98,10 @@ pub struct Cluster {
     behind: Mutex<Behind>,
     /// Who is who.
     clones: Arc<Clones>,
+    /// The cluster's time.
+    clock: ClusterClock,
+    /// What the nodes' own clocks say, as this node has heard while it leads.
+    clocks: Mutex<Clocks>,
 }
 
 /// What a node's part in the group is made with.
@@ -103,6 +110,8 @@ pub struct ClusterOptions<'a> {
     pub node: NodeId,
     /// What this process says of who it is.
     pub identity: OwnIdentity,
+    /// The cluster's time.
+    pub clock: ClusterClock,
     /// Raft's times and sizes.
     pub settings: &'a config::Raft,
     /// The channels to the other nodes.
@@ -128,7 +137,8 @@ impl Cluster {
     /// # Errors
     /// [`RaftStopped`] if the settings or what is on disk don't allow it.
     pub async fn start(store: Store, options: ClusterOptions<'_>) -> Result<Arc<Cluster>, RaftStopped> {
-        let ClusterOptions { node, identity, settings, peers, metrics, runtime, tracker, stop } = options;
+        let ClusterOptions { node, identity, clock, settings, peers, metrics, runtime, tracker, stop } =
+            options;
         let stopped = |error: &dyn std::fmt::Display| RaftStopped(error.to_string());
         let raft_config = settings::raft_config(settings).map_err(|error| stopped(&error))?;
         let network = network::NetworkFactory::new(
@@ -155,6 +165,8 @@ impl Cluster {
         let clones = Arc::new(Clones::new(node, identity, views.clone(), peers.clone()));
         Ok(Arc::new(Cluster {
             clones,
+            clock,
+            clocks: Mutex::default(),
             node,
             raft,
             views,
@@ -186,6 +198,11 @@ impl Cluster {
     /// Where views come from.
     pub fn views(&self) -> &Arc<Views> {
         &self.views
+    }
+
+    /// The cluster's time.
+    pub fn clock(&self) -> &ClusterClock {
+        &self.clock
     }
 
     /// The channels to the other nodes.

@@ -17,7 +17,6 @@ use tokio::time::Instant;
 use tonic::codegen::Bytes;
 
 use super::{Cluster, lane::Attempt};
-use crate::clock;
 
 /// How long a change may take, leader changes included.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -242,7 +241,7 @@ impl Cluster {
         asked_by: &AskedBy,
     ) -> Result<Attempt, ProposeError> {
         let asked_by = tells_asker(&self.view().state, &command).then(|| asked_by.clone());
-        let proposal = Proposal { request, time: clock::now(), asked_by, command }.encode()?;
+        let proposal = Proposal { request, time: self.clock.now(), asked_by, command }.encode()?;
         Ok(match tokio::time::timeout(ATTEMPT, self.raft.client_write(proposal)).await {
             Ok(Ok(response)) => Attempt::Answered(Box::new(response.data)),
             Ok(Err(RaftError::Fatal(fatal))) => return Err(ProposeError::Stopped(fatal.to_string())),

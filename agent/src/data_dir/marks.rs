@@ -1,10 +1,12 @@
-//! Marks: the node was taken out of the cluster, its store is gone, or its host is another computer now.
+//! Marks: the node was taken out of the cluster, its store is gone, its host is another computer now, or how late it was
+//! when the agent ran last.
 
 use quorate_license::{ComputerId, Timestamp};
 
 use super::{DataDir, DataDirError};
 
 const CHANGED_COMPUTER: &str = "computer-id-changed";
+const TIME: &str = "time";
 
 impl DataDir {
     /// Why the node was taken out of the cluster, in words, if another node has told it.
@@ -54,6 +56,20 @@ impl DataDir {
     pub fn clear_changed_computer(&self) {
         // Without the mark there is nothing to clear; with one that stays the next change has less time.
         let _ = std::fs::remove_file(self.path().join(CHANGED_COMPUTER));
+    }
+
+    /// What the node reckoned as the cluster's time when it saved it last. None if it never has, or if the file can't be
+    /// read: then the time goes on from what the store holds.
+    pub fn reckoned_time(&self) -> Option<Timestamp> {
+        String::from_utf8(self.read(TIME).ok()??).ok()?.trim().parse().ok()
+    }
+
+    /// Saves what the node reckons as the cluster's time.
+    ///
+    /// # Errors
+    /// See [`DataDir::save_node_file`].
+    pub fn save_reckoned_time(&self, time: Timestamp) -> Result<(), DataDirError> {
+        self.write(TIME, format!("{time}\n").as_bytes())
     }
 }
 

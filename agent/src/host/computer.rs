@@ -8,7 +8,7 @@ use std::sync::{PoisonError, RwLock};
 use quorate_license::{ComputerId, Timestamp};
 
 use super::computer_id;
-use crate::{clock, config::Identity, data_dir::DataDir};
+use crate::{config::Identity, data_dir::DataDir};
 
 /// The host is another computer than the cluster has registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,8 @@ impl HostComputer {
     }
 
     /// Reads the machine id again and compares it with the registered computer. Blocks on the disk.
-    pub fn look(&self, registered: ComputerId) -> Look {
+    /// `now` is the cluster's time.
+    pub fn look(&self, registered: ComputerId, now: Timestamp) -> Look {
         let (found, unreadable) = match computer_id(&self.identity) {
             Ok(found) => (found, None),
             Err(error) => (self.found(), Some(error.to_string())),
@@ -85,7 +86,7 @@ impl HostComputer {
         let before = self.now();
         // What was accepted is reported, and will be the registered one in a moment.
         let other = found != registered && self.accepted != Some(found);
-        let changed = other.then(|| ChangedComputer { registered, found, since: self.since(found) });
+        let changed = other.then(|| ChangedComputer { registered, found, since: self.since(found, now) });
         if changed.is_none() && before.changed.is_some() {
             // Left behind it would only shorten the time after another change.
             self.dir.clear_changed_computer();
@@ -101,15 +102,14 @@ impl HostComputer {
     }
 
     /// Since when this other computer has been found; kept over restarts.
-    fn since(&self, found: ComputerId) -> Timestamp {
+    fn since(&self, found: ComputerId, now: Timestamp) -> Timestamp {
         match self.dir.changed_computer() {
             Some((known, since)) if known == found => since,
             _ => {
-                let since = clock::now();
-                if let Err(error) = self.dir.save_changed_computer(found, since) {
+                if let Err(error) = self.dir.save_changed_computer(found, now) {
                     tracing::warn!(%error, "the change of the computer ID could not be noted");
                 }
-                since
+                now
             }
         }
     }
@@ -130,6 +130,7 @@ mod tests {
 
     #[test]
     fn a_changed_machine_id_is_noticed_kept_and_forgotten_when_it_is_back() {
+        let at = Timestamp::from_unix_ms(1_800_000_000_000);
         let temp = tempfile::tempdir().unwrap();
         let (dir, file) = (DataDir::new(&temp.path().join("data")), temp.path().join("machine-id"));
         dir.create().unwrap();
@@ -137,21 +138,21 @@ mod tests {
         let identity = Identity { machine_id_file: Some(file.clone()), source: ComputerIdSource::Host };
         write('1');
         let computer = HostComputer::new(identity.clone(), dir.clone(), id('1'), false);
-        assert_eq!(computer.look(id('1')), Look::Same);
+        assert_eq!(computer.look(id('1'), at), Look::Same);
         write('2');
-        let Look::Changed(changed) = computer.look(id('1')) else { panic!("it was not noticed") };
+        let Look::Changed(changed) = computer.look(id('1'), at) else { panic!("it was not noticed") };
         assert_eq!((changed.registered, changed.found), (id('1'), id('2')));
-        assert_eq!(computer.look(id('1')), Look::Same, "it is told once");
+        assert_eq!(computer.look(id('1'), at), Look::Same, "it is told once");
         assert_eq!((computer.found(), computer.reported(id('1'))), (id('2'), id('1')));
 
         // Over a restart the time runs on.
         let again = HostComputer::new(identity.clone(), dir.clone(), id('2'), false);
-        assert_eq!(again.look(id('1')), Look::Changed(changed));
+        assert_eq!(again.look(id('1'), at), Look::Changed(changed));
         fs::write(&file, "").unwrap();
-        assert!(matches!(again.look(id('1')), Look::Unreadable(_)));
+        assert!(matches!(again.look(id('1'), at), Look::Unreadable(_)));
         assert_eq!(again.changed(), Some(changed), "what can't be read is no change");
         write('1');
-        assert_eq!(again.look(id('1')), Look::Restored(id('1')));
+        assert_eq!(again.look(id('1'), at), Look::Restored(id('1')));
         assert_eq!((again.changed(), dir.changed_computer()), (None, None));
 
         let accepted = HostComputer::new(identity, dir, id('2'), true);

@@ -161,6 +161,21 @@ impl Authority {
         lifetime: Duration,
         now: Timestamp,
     ) -> Result<String, PkiError> {
+        self.issue_between(request, subject, lifetime, (now, now))
+    }
+
+    /// The same where clocks differ: it is valid from the earlier of the two times on, and for `lifetime` after the
+    /// later one.
+    ///
+    /// # Errors
+    /// As [`Authority::issue`].
+    pub fn issue_between(
+        &self,
+        request: &str,
+        subject: &CertificateSubject,
+        lifetime: Duration,
+        (earlier, later): (Timestamp, Timestamp),
+    ) -> Result<String, PkiError> {
         let mut request = CertificateSigningRequestParams::from_pem(request)
             .map_err(certificate_error("certificate request"))?;
         let mut names = vec![internal_name(&subject.identity.cluster_id, subject.identity.node)];
@@ -176,8 +191,8 @@ impl Authority {
         let ca = CertificateFacts::from_pem(&self.certificate, "CA certificate")?;
         let lifetime_ms = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX / 2);
         let before_ms = BEFORE_MS.min(lifetime_ms / BEFORE_PART);
-        let not_after = now.plus_ms(lifetime_ms).min(ca.not_after);
-        set_validity(&mut params, now.plus_ms(-before_ms), not_after);
+        let not_after = later.plus_ms(lifetime_ms).min(ca.not_after);
+        set_validity(&mut params, earlier.plus_ms(-before_ms), not_after);
         request.params = params;
         Ok(request.signed_by(&self.issuer()?).map_err(&error)?.pem())
     }

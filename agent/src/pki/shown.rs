@@ -1,14 +1,17 @@
 //! What a node shows in a handshake, and whom it trusts: looked up for every handshake, replaced as a whole.
 //!
+//! Another node's certificate has to be valid by this machine's clock or by the cluster's time: a clock that is set
+//! wrong, or all of them, cuts nobody off. How long that lets a certificate live is in `docs/security.md`.
+//!
 //! ```text
 //! renewed certificate, other CAs ─> ArcSwap ─> resolvers and verifiers of every new handshake
 //! ```
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
     client::{
         ResolvesClientCert, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -25,10 +28,16 @@ use super::{
     CertificateFacts, PkiError,
     tls::{certificates, provider, roots, tls_error},
 };
-use crate::{clock, data_dir::TlsFiles};
+use crate::{
+    clock::{self, ClusterClock},
+    data_dir::TlsFiles,
+};
 
 /// What is shown, and who is trusted, at this moment.
-pub(super) struct Shown(ArcSwap<Moment>);
+pub(super) struct Shown {
+    moment: ArcSwap<Moment>,
+    clock: ClusterClock,
+}
 
 struct Moment {
     certificate: Arc<CertifiedKey>,
@@ -62,25 +71,48 @@ impl Moment {
 }
 
 impl Shown {
-    pub(super) fn new(files: &TlsFiles, bridges: &[String]) -> Result<Self, PkiError> {
-        Ok(Shown(ArcSwap::from_pointee(Moment::new(files, bridges)?)))
+    pub(super) fn new(files: &TlsFiles, bridges: &[String], clock: ClusterClock) -> Result<Self, PkiError> {
+        Ok(Shown { moment: ArcSwap::from_pointee(Moment::new(files, bridges)?), clock })
+    }
+
+    /// Verifies by this machine's clock, and if that finds a certificate ended or not begun, by the cluster's time.
+    fn by_either_clock<V>(
+        &self,
+        now: UnixTime,
+        verify: impl Fn(UnixTime) -> Result<V, Error>,
+    ) -> Result<V, Error> {
+        let refused = match verify(now) {
+            Err(error) if is_about_time(&error) => error,
+            verified => return verified,
+        };
+        let seconds = u64::try_from(self.clock.now().as_unix_ms() / 1000).unwrap_or_default();
+        verify(UnixTime::since_unix_epoch(Duration::from_secs(seconds))).map_err(|_| refused)
     }
 
     pub(super) fn replace(&self, files: &TlsFiles, bridges: &[String]) -> Result<(), PkiError> {
-        self.0.store(Arc::new(Moment::new(files, bridges)?));
+        self.moment.store(Arc::new(Moment::new(files, bridges)?));
         Ok(())
     }
 }
 
+/// Whether a certificate was refused because of the time.
+fn is_about_time(error: &Error) -> bool {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    matches!(
+        error,
+        Error::InvalidCertificate(Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
+    )
+}
+
 impl fmt::Debug for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Shown({})", self.0.load().facts.serial)
+        write!(f, "Shown({})", self.moment.load().facts.serial)
     }
 }
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load().certificate.clone())
+        Some(self.moment.load().certificate.clone())
     }
 }
 
@@ -88,8 +120,11 @@ impl ResolvesClientCert for Shown {
     /// None once the certificate has ended: a server would refuse the connection, and without a certificate a
     /// node can still ask for a new one.
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let now = self.0.load();
-        (clock::now() < now.facts.not_after).then(|| now.certificate.clone())
+        let now = self.moment.load();
+        let ends = now.facts.not_after;
+        // A node that was off may not know how late it is by the cluster's time.
+        let valid = clock::now() < ends || (self.clock.is_heard() && self.clock.now() < ends);
+        valid.then(|| now.certificate.clone())
     }
 
     fn has_certs(&self) -> bool {
@@ -106,8 +141,10 @@ impl ServerCertVerifier for Shown {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let servers = self.0.load().servers.clone();
-        servers.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        let servers = self.moment.load().servers.clone();
+        self.by_either_clock(now, |now| {
+            servers.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        })
     }
 
     fn verify_tls12_signature(
@@ -116,7 +153,7 @@ impl ServerCertVerifier for Shown {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.load().servers.verify_tls12_signature(message, certificate, signature)
+        self.moment.load().servers.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -125,11 +162,11 @@ impl ServerCertVerifier for Shown {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.load().servers.verify_tls13_signature(message, certificate, signature)
+        self.moment.load().servers.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.load().servers.supported_verify_schemes()
+        self.moment.load().servers.supported_verify_schemes()
     }
 }
 
@@ -149,8 +186,8 @@ impl ClientCertVerifier for Shown {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let clients = self.0.load().clients.clone();
-        clients.verify_client_cert(end_entity, intermediates, now)
+        let clients = self.moment.load().clients.clone();
+        self.by_either_clock(now, |now| clients.verify_client_cert(end_entity, intermediates, now))
     }
 
     fn verify_tls12_signature(
@@ -159,7 +196,7 @@ impl ClientCertVerifier for Shown {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.load().clients.verify_tls12_signature(message, certificate, signature)
+        self.moment.load().clients.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -168,10 +205,10 @@ impl ClientCertVerifier for Shown {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.load().clients.verify_tls13_signature(message, certificate, signature)
+        self.moment.load().clients.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.load().clients.supported_verify_schemes()
+        self.moment.load().clients.supported_verify_schemes()
     }
 }

@@ -15,7 +15,7 @@ use rustls::{
 };
 
 use super::{PkiError, internal_name, shown::Shown};
-use crate::data_dir::TlsFiles;
+use crate::{clock::ClusterClock, data_dir::TlsFiles};
 
 /// Makes the one crypto provider of this project the process's default, for libraries that look for
 /// one. Called once, at start; a second call changes nothing.
@@ -77,12 +77,12 @@ pub struct NodeTls {
 }
 
 impl NodeTls {
-    /// TLS with these files.
+    /// TLS with these files. Certificates are judged by `clock`, too.
     ///
     /// # Errors
     /// [`PkiError`] if a file is not what it should be.
-    pub fn new(files: &TlsFiles, cluster_id: ClusterId) -> Result<Self, PkiError> {
-        let shown = Arc::new(Shown::new(files, &[])?);
+    pub fn new(files: &TlsFiles, cluster_id: ClusterId, clock: ClusterClock) -> Result<Self, PkiError> {
+        let shown = Arc::new(Shown::new(files, &[], clock)?);
         let mut client = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(tls_error)?

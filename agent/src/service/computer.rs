@@ -19,8 +19,8 @@ pub async fn watch_computer(cluster: Arc<Cluster>, computer: Arc<HostComputer>, 
         let view = cluster.view();
         let row = view.state.nodes().get(&cluster.node());
         if let Some((registered, name)) = row.map(|row| (row.computer_id, row.name.clone())) {
-            let looking = computer.clone();
-            let look = tokio::task::spawn_blocking(move || looking.look(registered)).await;
+            let (looking, now) = (computer.clone(), cluster.clock().now());
+            let look = tokio::task::spawn_blocking(move || looking.look(registered, now)).await;
             match look {
                 Ok(Look::Changed(changed)) => tracing::error!(
                     registered = %changed.registered, found = %changed.found, since = %changed.since,

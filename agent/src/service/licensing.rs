@@ -25,7 +25,7 @@ use quorate_raft_store::{
     state::{InstalledBinding, InstalledLicense, Node},
 };
 
-use crate::{clock, host::HostComputer};
+use crate::{clock::ClusterClock, host::HostComputer};
 
 /// How long a status is kept while no entry is applied, in milliseconds.
 const KEEP_MS: i64 = 1000;
@@ -39,6 +39,7 @@ pub struct Licensing {
 #[derive(Debug)]
 struct Shared {
     views: Arc<Views>,
+    clock: ClusterClock,
     node: NodeId,
     roots: Arc<TrustRoots>,
     /// Which computer this node is on, if somebody looks.
@@ -91,7 +92,8 @@ pub struct Answer {
 impl Licensing {
     /// Answers for `node` from `views`, trusting what `roots` verify.
     pub fn new(views: Arc<Views>, node: NodeId, roots: Arc<TrustRoots>) -> Self {
-        let shared = Shared { views, node, roots, computer: None, known: RwLock::default() };
+        let clock = ClusterClock::new(views.clone());
+        let shared = Shared { views, clock, node, roots, computer: None, known: RwLock::default() };
         Licensing { shared: Arc::new(shared) }
     }
 
@@ -99,12 +101,18 @@ impl Licensing {
     /// node is judged as one that is not bound.
     pub fn on_computer(
         views: Arc<Views>,
+        clock: ClusterClock,
         node: NodeId,
         roots: Arc<TrustRoots>,
         computer: Arc<HostComputer>,
     ) -> Self {
-        let shared = Shared { views, node, roots, computer: Some(computer), known: RwLock::default() };
+        let shared = Shared { views, clock, node, roots, computer: Some(computer), known: RwLock::default() };
         Licensing { shared: Arc::new(shared) }
+    }
+
+    /// The time by which licenses are judged here.
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.judging_time()
     }
 
     /// The views that it answers from.
@@ -124,7 +132,7 @@ impl Licensing {
 
     /// What the tenant's license in this view is worth now.
     pub fn status_in(&self, tenant: &TenantId, view: Arc<View>) -> Standing {
-        let now = clock::judging_time(view.state.time());
+        let now = self.now();
         self.standing(tenant, view, now)
     }
 
@@ -132,7 +140,7 @@ impl Licensing {
     /// the product may run at all.
     pub fn check(&self, tenant: &TenantId, feature: Option<&FeatureName>, quantity: u64) -> Answer {
         let view = self.shared.views.current();
-        let now = clock::judging_time(view.state.time());
+        let now = self.now();
         self.standing(tenant, view, now).check(self.shared.node, feature, quantity, now)
     }
 

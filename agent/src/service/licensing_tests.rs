@@ -4,10 +4,16 @@ use super::{
     samples::{self, Installation},
     *,
 };
+use crate::clock;
 
 fn licensing(installation: &Installation, roots: TrustRoots, node: u8) -> Licensing {
     let views = Arc::new(Views::new(installation.view(7)));
     Licensing::new(views, samples::node_id(node), Arc::new(roots))
+}
+
+fn on_computer(views: &Arc<Views>, node: u8, computer: Arc<HostComputer>) -> Licensing {
+    let clock = ClusterClock::new(views.clone());
+    Licensing::on_computer(views.clone(), clock, samples::node_id(node), Arc::new(samples::roots()), computer)
 }
 
 fn check(licensing: &Licensing, feature: &str, quantity: u64) -> Answer {
@@ -132,16 +138,9 @@ fn a_computer_that_nobody_has_accepted_has_the_time_of_a_node_that_is_not_bound(
     };
     let computer = Arc::new(HostComputer::new(identity, dir.clone(), samples::computer_id(2), false));
     let views = Arc::new(Views::new(Installation::licensed().view(7)));
-    let licensing = |computer: &Arc<HostComputer>| {
-        Licensing::on_computer(
-            views.clone(),
-            samples::node_id(2),
-            Arc::new(samples::roots()),
-            computer.clone(),
-        )
-    };
+    let licensing = |computer: &Arc<HostComputer>| on_computer(&views, 2, computer.clone());
     assert_eq!(check(&licensing(&computer), "scan", 1).decision.reason, CheckReason::Licensed);
-    computer.look(samples::computer_id(2));
+    computer.look(samples::computer_id(2), clock::now());
     let answer = check(&licensing(&computer), "scan", 1).decision;
     assert!(answer.allowed && answer.days_left.is_some_and(|days| days <= 30), "{answer:?}");
 
@@ -160,11 +159,10 @@ fn a_computer_that_nobody_has_accepted_has_the_time_of_a_node_that_is_not_bound(
         node.joined_at = issued_at;
     }
     let views = Arc::new(Views::new(installation.view(7)));
-    again.look(samples::computer_id(2));
-    let late =
-        Licensing::on_computer(views.clone(), samples::node_id(2), Arc::new(samples::roots()), again.clone());
+    again.look(samples::computer_id(2), clock::now());
+    let late = on_computer(&views, 2, again.clone());
     let answer = check(&late, "scan", 1).decision;
     assert_eq!((answer.allowed, answer.reason), (false, CheckReason::NodeUnbound));
-    let others = Licensing::on_computer(views, samples::node_id(1), Arc::new(samples::roots()), again);
+    let others = on_computer(&views, 1, again);
     assert!(check(&others, "scan", 1).decision.allowed, "the other nodes go on");
 }

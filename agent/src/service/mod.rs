@@ -13,6 +13,7 @@ mod report;
 mod signing;
 mod status;
 mod telemetry;
+mod time;
 mod tokens;
 
 pub use activation::{
@@ -33,4 +34,5 @@ pub use report::{OwnReport, report_node};
 pub use signing::Signing;
 pub use status::{ClusterStatus, NodeStatus, cluster_status, default_serial};
 pub use telemetry::{Report, Telemetry, next_report};
+pub use time::{ClockStatus, Held, TimeStatus, confirm_time, keep_time, time_status, time_warnings};
 pub use tokens::{NewToken, create_token, revoke_token};

@@ -11,7 +11,6 @@ use zeroize::Zeroizing;
 use super::admission::unexpected;
 use crate::{
     api::{ApiError, Caller, ErrorKind},
-    clock,
     cluster::Cluster,
     pki::{AdminToken, JoinToken, ca_fingerprint, secret_hash},
 };
@@ -59,7 +58,7 @@ pub async fn create_token(
         }
         TokenPurpose::Admin { .. } | TokenPurpose::Viewer { .. } => AdminToken { id, secret }.expose(),
     };
-    let expires_at = clock::judging_time(view.state.time()).plus_ms(ttl_seconds as i64 * 1000);
+    let expires_at = cluster.clock().now().plus_ms(ttl_seconds as i64 * 1000);
     let command = Command::CreateToken(CreateToken {
         id,
         purpose,

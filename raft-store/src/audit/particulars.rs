@@ -82,10 +82,12 @@ pub(super) fn of(command: &Command) -> Option<Vec<(String, String)>> {
             vec![pair("token", decide.token), pair("decision", decision)]
         }
         Command::SetTelemetry(set) => vec![pair("enabled", set.enabled)],
+        Command::ConfirmTime(confirm) => vec![pair("held_since", confirm.since)],
         Command::ReportNode(_)
         | Command::ReportStart(_)
         | Command::ReportCertificate(_)
         | Command::Tick(_)
+        | Command::AgreeTime(_)
         | Command::RaiseFeatureLevel(_) => return None,
     })
 }

@@ -41,6 +41,8 @@ impl InstallLicense {
             _ => return Err(Refusal::NoOpenActivation(self.nonce)),
         }
         self.check(state)?;
+        // The portal's signed time, which may confirm what the clocks say.
+        let now = state.portal_signed(self.answer.binding.claims.issued_at, now);
 
         if state.reads(3) {
             remember(state, &activation, &self.answer, now);

@@ -5,8 +5,10 @@
 
 mod admit_node;
 mod advance_ca;
+mod agree_time;
 mod begin_activation;
 mod close_activation;
+mod confirm_time;
 mod create_token;
 mod decide_join;
 mod init_cluster;
@@ -30,8 +32,10 @@ use serde::{Deserialize, Serialize};
 
 pub use admit_node::AdmitNode;
 pub use advance_ca::AdvanceCa;
+pub use agree_time::{AgreeTime, ClockReading};
 pub use begin_activation::BeginActivation;
 pub use close_activation::CloseActivation;
+pub use confirm_time::ConfirmTime;
 pub use create_token::CreateToken;
 pub use decide_join::DecideJoin;
 pub use init_cluster::{FirstNode, InitCluster};
@@ -62,7 +66,8 @@ use crate::{
 /// | 1 | what every release reads |
 /// | 2 | tombstones: `RemoveNode`, `ReplaceNode`; starts with ids: `ReportStart` |
 /// | 3 | other names: `RenameNode`; certificates: `ReportCertificate`; rotation of the CA: `RotateCa`, `AdvanceCa`; joins that wait: `RequestJoin`, `DecideJoin`; the audit: proposals tell who asked; viewers' tokens; the history of licenses, all earlier offline activations listed, `SetTelemetry` |
-pub const FEATURE_LEVEL: u32 = 3;
+/// | 4 | the cluster's time by the voters' clocks: `AgreeTime`, `ConfirmTime` |
+pub const FEATURE_LEVEL: u32 = 4;
 
 /// A change of the replicated state. Append-only: the order of the variants is the format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +114,10 @@ pub enum Command {
     DecideJoin(DecideJoin),
     /// See [`SetTelemetry`].
     SetTelemetry(SetTelemetry),
+    /// See [`AgreeTime`].
+    AgreeTime(AgreeTime),
+    /// See [`ConfirmTime`].
+    ConfirmTime(ConfirmTime),
 }
 
 /// What an applied command did. Append-only: the order of the variants is the format.
@@ -197,6 +206,11 @@ pub enum Outcome {
         /// It is.
         enabled: bool,
     },
+    /// The voters' clocks were looked at, or an administrator has confirmed what they say.
+    TimeAgreed {
+        /// The cluster's time.
+        time: Timestamp,
+    },
 }
 
 impl Command {
@@ -215,6 +229,7 @@ impl Command {
             | Command::RequestJoin(_)
             | Command::DecideJoin(_)
             | Command::SetTelemetry(_) => 3,
+            Command::AgreeTime(_) | Command::ConfirmTime(_) => 4,
             _ => 1,
         }
     }
@@ -254,6 +269,8 @@ impl Command {
             Command::RequestJoin(_) => "RequestJoin",
             Command::DecideJoin(_) => "DecideJoin",
             Command::SetTelemetry(_) => "SetTelemetry",
+            Command::AgreeTime(_) => "AgreeTime",
+            Command::ConfirmTime(_) => "ConfirmTime",
         }
     }
 
@@ -293,6 +310,8 @@ impl Command {
             Command::RequestJoin(command) => command.apply(state, now),
             Command::DecideJoin(command) => command.apply(state, now),
             Command::SetTelemetry(command) => command.apply(state),
+            Command::AgreeTime(command) => command.apply(state, now),
+            Command::ConfirmTime(command) => command.apply(state, now),
         }
     }
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::{Outcome, create_token};
 use crate::{refusal::Refusal, state::State};
 
-/// Carries the time into the log when nothing else does. The proposal's own time is what counts.
+/// Carries the time into the log when nothing else does: while the voters' clocks can't be read, and up to feature
+/// level 3. The proposal's own time is what counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {}
 

@@ -42,6 +42,6 @@ pub struct Policy {
 /// The cluster's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clock {
-    /// The latest time that apply has seen. It never goes back.
+    /// The latest time that apply has seen or the clocks have agreed on. It never goes back.
     pub time: Timestamp,
 }

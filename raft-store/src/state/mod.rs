@@ -15,6 +15,7 @@ mod reactivation;
 pub(crate) mod request;
 mod start;
 mod table;
+mod time;
 mod token;
 mod tombstone;
 
@@ -33,6 +34,8 @@ pub(crate) use reactivation::refresh_reactivation;
 pub use request::AnsweredRequest;
 pub use start::{NodeStart, ParseStartIdError, StartId};
 pub use table::{AnyTable, Change, Key, Only, Table};
+pub use time::{AgreedTime, ClockOffset, HELD_FOR_MS, HeldJump, JUMP_MS, SAME_CLOCK_MS};
+pub(crate) use time::{Reading, judge};
 pub use token::{Token, TokenId, TokenPurpose, TokenState};
 pub(crate) use tombstone::bury;
 pub use tombstone::{RemovalReason, Tombstone};
@@ -59,6 +62,7 @@ pub struct State {
     pub(crate) audit: Table<u64, AuditRecord>,
     pub(crate) audit_anchor: Table<Only, AuditAnchor>,
     pub(crate) license_history: Table<u64, LicenseHistoryEntry>,
+    pub(crate) agreed_time: Table<Only, AgreedTime>,
 }
 
 impl Default for State {
@@ -82,6 +86,7 @@ impl Default for State {
             audit: Table::new(23),
             audit_anchor: Table::new(24),
             license_history: Table::new(25),
+            agreed_time: Table::new(26),
         }
     }
 }
@@ -100,6 +105,11 @@ impl State {
     /// The cluster's time: the latest that apply has seen.
     pub fn time(&self) -> Timestamp {
         self.clock.get(&Only).map_or(Timestamp::ZERO, |clock| clock.time)
+    }
+
+    /// What the clocks of the nodes said when the cluster agreed on its time last; none before feature level 4.
+    pub fn agreed_time(&self) -> Option<&AgreedTime> {
+        self.agreed_time.get(&Only)
     }
 
     /// The members by id.
@@ -202,7 +212,7 @@ impl State {
     }
 
     /// All tables, in the order of their tags.
-    pub fn tables(&self) -> [&dyn AnyTable; 17] {
+    pub fn tables(&self) -> [&dyn AnyTable; 18] {
         [
             &self.cluster,
             &self.clock,
@@ -221,10 +231,11 @@ impl State {
             &self.audit,
             &self.audit_anchor,
             &self.license_history,
+            &self.agreed_time,
         ]
     }
 
-    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 17] {
+    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 18] {
         [
             &mut self.cluster,
             &mut self.clock,
@@ -243,6 +254,7 @@ impl State {
             &mut self.audit,
             &mut self.audit_anchor,
             &mut self.license_history,
+            &mut self.agreed_time,
         ]
     }
 

@@ -90,7 +90,7 @@ fn numbered<T: Serialize + std::fmt::Debug>(count: usize, values: &[T], number: 
 
 #[test]
 fn commands_keep_their_numbers() {
-    numbered(21, &specimens::one_of_each_command(), |command| match command {
+    numbered(23, &specimens::one_of_each_command(), |command| match command {
         Command::InitCluster(_) => 0,
         Command::AdmitNode(_) => 1,
         Command::ReportNode(_) => 2,
@@ -112,12 +112,14 @@ fn commands_keep_their_numbers() {
         Command::RequestJoin(_) => 18,
         Command::DecideJoin(_) => 19,
         Command::SetTelemetry(_) => 20,
+        Command::AgreeTime(_) => 21,
+        Command::ConfirmTime(_) => 22,
     });
 }
 
 #[test]
 fn outcomes_keep_their_numbers() {
-    numbered(20, &specimens::one_of_each_outcome(), |outcome| match outcome {
+    numbered(21, &specimens::one_of_each_outcome(), |outcome| match outcome {
         Outcome::Nothing => 0,
         Outcome::ClusterInitialized { .. } => 1,
         Outcome::NodeAdmitted { .. } => 2,
@@ -138,6 +140,7 @@ fn outcomes_keep_their_numbers() {
         Outcome::JoinPending { .. } => 17,
         Outcome::JoinRefused => 18,
         Outcome::TelemetrySet { .. } => 19,
+        Outcome::TimeAgreed { .. } => 20,
     });
 }
 
@@ -190,6 +193,8 @@ fn number_and_code(refusal: &Refusal) -> (u8, &'static str) {
         Refusal::AskerTokenInvalid(_) => (43, "token_invalid"),
         Refusal::AskerMayNotChange(_) => (44, "token_reads_only"),
         Refusal::ActivationSuperseded { .. } => (45, "activation_superseded"),
+        Refusal::NoTimeJumpHeld => (46, "no_time_jump_held"),
+        Refusal::TimeJumpChanged { .. } => (47, "time_jump_changed"),
     }
 }
 
@@ -199,7 +204,7 @@ fn refusals_keep_their_numbers_and_codes() {
     // One of the answers' refusals stands for all of them: they have one number here.
     let mut one_each = refusals.clone();
     one_each.dedup_by_key(|refusal| number_and_code(refusal).0);
-    numbered(46, &one_each, |refusal| number_and_code(refusal).0);
+    numbered(48, &one_each, |refusal| number_and_code(refusal).0);
     let codes: BTreeSet<&str> = refusals.iter().map(Refusal::code).collect();
     assert_eq!(codes.len(), refusals.len(), "every refusal has a code of its own");
     for refusal in &refusals {
@@ -333,7 +338,7 @@ fn the_vocabulary_keeps_its_numbers() {
 #[test]
 fn tables_keep_their_tags_and_keys_their_order() {
     let tags: Vec<u8> = State::default().tables().iter().map(|table| table.tag()).collect();
-    assert_eq!(tags, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 21, 22, 23, 24, 25]);
+    assert_eq!(tags, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 21, 22, 23, 24, 25, 26]);
     let rows = Replica::activated(2).rows();
     let keys: Vec<Vec<u8>> = rows.keys().filter(|key| !matches!(key[0], 8 | 9)).cloned().collect();
     let key = |tag: u8, key: &[u8]| [&[tag], key].concat();

@@ -8,8 +8,9 @@ use quorate_raft_store::{
     Applier, Command, Digest, FEATURE_LEVEL, Proposal, RequestId,
     audit::{Actor, AskedBy, Face},
     command::{
-        AdmitNode, AdvanceCa, CreateToken, DecideJoin, RaiseFeatureLevel, RemoveNode, RenameNode,
-        ReplaceNode, ReportNode, ReportStart, RequestJoin, RevokeToken, SetTelemetry, Tick,
+        AdmitNode, AdvanceCa, AgreeTime, ClockReading, ConfirmTime, CreateToken, DecideJoin,
+        RaiseFeatureLevel, RemoveNode, RenameNode, ReplaceNode, ReportNode, ReportStart, RequestJoin,
+        RevokeToken, SetTelemetry, Tick,
     },
     raft_types::EncodedProposal,
     state::{Change, Method, StartId},
@@ -93,6 +94,17 @@ fn command() -> impl Strategy<Value = Command> {
         3 => any::<bool>().prop_map(|enabled| {
             Command::SetTelemetry(SetTelemetry { enabled, requested_by: "anna".to_owned() })
         }),
+        4 => (1..=3_u32, collection::vec((1..=6_u8, prop_oneof![0..600_000_i64, 0..40 * DAY_MS]), 0..4)).prop_map(|(voters, clocks)| {
+            let clocks: Vec<ClockReading> = clocks
+                .into_iter()
+                .map(|(index, ms)| ClockReading { node: sample::node_id(index), time: sample::start().plus_ms(ms) })
+                .collect();
+            Command::AgreeTime(AgreeTime { voters, others: clocks.clone(), clocks })
+        }),
+        2 => (0..600_000_i64).prop_map(|ms| {
+            let since = sample::start().plus_ms(ms);
+            Command::ConfirmTime(ConfirmTime { since, requested_by: "anna".to_owned() })
+        }),
         6 => (5..=8_u8, any::<bool>()).prop_map(|(index, accept)| {
             let token = sample::token_of(index);
             Command::DecideJoin(DecideJoin { token, accept, decided_by: "anna".to_owned() })
@@ -157,7 +169,7 @@ fn asker(request: u128) -> Option<AskedBy> {
 
 /// A log that begins with a cluster of a few nodes, so that most commands find something.
 fn log() -> impl Strategy<Value = Vec<Proposal>> {
-    (2..=4_u8, 1..=3_u32, collection::vec(proposals(), 1..60)).prop_map(|(nodes, level, random)| {
+    (2..=4_u8, 1..=4_u32, collection::vec(proposals(), 1..60)).prop_map(|(nodes, level, random)| {
         let mut commands = vec![Command::InitCluster(sample::init())];
         for index in 2..=nodes {
             let token = sample::join_token(sample::token_of(index), sample::role(index));

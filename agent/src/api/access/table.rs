@@ -89,6 +89,8 @@ pub const RPCS: &[Rule] = &[
     rule("/quorate.v1.AdminService/Activate", ADMIN, Administrator),
     rule("/quorate.v1.AdminService/InstallLicense", ADMIN, Administrator),
     rule("/quorate.v1.AdminService/SetTelemetry", ADMIN, Administrator),
+    rule("/quorate.v1.AdminService/ShowTime", ADMIN, Viewer),
+    rule("/quorate.v1.AdminService/ConfirmTime", ADMIN, Administrator),
     rule("/quorate.v1.AdminService/CreateToken", ADMIN, Administrator),
     rule("/quorate.v1.AdminService/ListTokens", ADMIN, Administrator),
     rule("/quorate.v1.AdminService/RevokeToken", ADMIN, Administrator),

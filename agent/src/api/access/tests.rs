@@ -75,6 +75,7 @@ fn what_changes_something_is_for_administrators() {
         "ShowCa",
         "LicenseHistory",
         "ShowTelemetry",
+        "ShowTime",
     ];
     for rule in RPCS.iter().filter(|rule| rule.path.contains("AdminService")) {
         let method = rule.path.rsplit('/').next().unwrap();

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use quorate_license::{NodeKey, SignatureDomain, Timestamp};
+use quorate_license::{NodeKey, SignatureDomain};
 use quorate_raft_store::{
     Command, State, Views,
     command::ReportCertificate,
@@ -12,10 +12,15 @@ use quorate_raft_store::{
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Signer, ask::ask_servers, sign::message, trusted};
+use super::{
+    Signer,
+    ask::ask_servers,
+    sign::{clocks_are_near, message},
+    trusted,
+};
 use crate::{
     api::{ApiError, ErrorKind},
-    clock,
+    clock::{self, ClusterClock},
     cluster::Cluster,
     data_dir::{DataDir, DataDirError, NodeFile, TlsFiles, identity},
     metrics::Metrics,
@@ -51,6 +56,8 @@ pub struct CertificatesOptions {
     pub signer: Arc<Signer>,
     /// Where it counts.
     pub metrics: Arc<Metrics>,
+    /// The cluster's time.
+    pub clock: ClusterClock,
 }
 
 /// The node's certificate.
@@ -112,7 +119,7 @@ impl Certificates {
     /// At the start: a certificate that ended while the node was off is renewed before anybody sees it.
     pub async fn renew_if_due(&self) {
         let state = self.options.views.current().state.clone();
-        if self.is_due(&state, clock::now())
+        if self.is_due(&state)
             && let Err(error) = self.rotate().await
         {
             tracing::warn!(code = error.code, "this node's certificate is due and was not renewed: {error}");
@@ -175,11 +182,15 @@ impl Certificates {
         }
     }
 
-    fn is_due(&self, state: &State, now: Timestamp) -> bool {
+    /// Whether two thirds of its life are over by the cluster's time, or all of it by this machine's clock, which other
+    /// tools go by; or another CA issues.
+    fn is_due(&self, state: &State) -> bool {
         let current = self.current.load();
+        let (now, here) = (self.options.clock.now(), clock::now());
+        let ended_here = here >= current.facts.not_after && clocks_are_near(now, here);
         let other_ca = state.trust_version() == current.trust_version
             && issuing(state).is_some_and(|issuing| current.issuer != Some(issuing));
-        other_ca || now >= current.facts.renew_at()
+        other_ca || ended_here || now >= current.facts.renew_at()
     }
 
     /// Trusts whom the state says, if that is newer than what lies on the disk.
@@ -274,7 +285,7 @@ impl Certificates {
     async fn step(&self, cluster: &Cluster) -> Result<(), ApiError> {
         let view = cluster.view();
         self.follow_trust(&view.state).await?;
-        if self.is_due(&view.state, clock::now()) {
+        if self.is_due(&view.state) {
             self.rotate().await?;
         }
         Ok(())
@@ -297,7 +308,7 @@ impl Certificates {
     }
 
     fn until_due(&self) -> Duration {
-        let ms = self.current.load().facts.renew_at().ms_since(clock::now());
+        let ms = self.current.load().facts.renew_at().ms_since(self.options.clock.now());
         Duration::from_millis(u64::try_from(ms).unwrap_or(0))
     }
 }

@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use super::Signer;
 use crate::{
     api::{ApiError, Caller, ErrorKind},
-    clock,
     cluster::Cluster,
     pki::{Authority, CertificateFacts, ca_fingerprint},
     service::admission::unexpected,
@@ -76,7 +75,7 @@ pub async fn rotate_ca(cluster: &Cluster, signer: &Signer, caller: &Caller) -> R
     let present = signer.authority(state)?;
     let id = state.cluster().ok_or(Refusal::NotInitialized)?.id;
     let version = state.trust_version();
-    let next = Authority::create(&id, version + 1, clock::now())?;
+    let next = Authority::create(&id, version + 1, cluster.clock().now())?;
     let sealed_key = signer
         .management_key()?
         .seal(Purpose::CaKey, next.expose_key().as_bytes())

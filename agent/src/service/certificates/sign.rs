@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quorate_license::{NodeId, NodeSignature, SignatureDomain};
+use quorate_license::{DAY_MS, NodeId, NodeSignature, SignatureDomain, Timestamp};
 use quorate_raft_store::{
     Refusal, State, Views,
     seal::{ManagementKey, Purpose},
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     api::{ApiError, ErrorKind, removed},
-    clock,
+    clock::{self, ClusterClock},
     data_dir::{NodeFile, Trusted},
     pki::{Authority, CertificateSubject, PeerIdentity},
     setup,
@@ -26,6 +26,15 @@ pub struct Signer {
     own: Arc<NodeFile>,
     management_key: Option<ManagementKey>,
     lifetime: Duration,
+    clock: ClusterClock,
+}
+
+/// A machine's clock that is further from the cluster's time makes no certificate valid for longer.
+const CLOCKS_APART_MS: i64 = 3 * 365 * DAY_MS;
+
+/// Whether certificates are made valid by this clock, beside the cluster's time.
+pub(super) fn clocks_are_near(cluster_time: Timestamp, clock: Timestamp) -> bool {
+    clock.ms_since(cluster_time).abs() <= CLOCKS_APART_MS
 }
 
 /// What a node signs with its identity key when it asks for a certificate.
@@ -45,8 +54,9 @@ impl Signer {
         own: Arc<NodeFile>,
         management_key: Option<ManagementKey>,
         lifetime: Duration,
+        clock: ClusterClock,
     ) -> Self {
-        Signer { views, own, management_key, lifetime }
+        Signer { views, own, management_key, lifetime, clock }
     }
 
     /// The management key.
@@ -84,7 +94,8 @@ impl Signer {
         Ok(Authority::from_pem(cluster.ca_certificate.clone(), Zeroizing::new(key)))
     }
 
-    /// Issues a certificate to this subject.
+    /// Issues a certificate to this subject: valid by the cluster's time and, if the two are not too far apart, by this
+    /// machine's clock.
     ///
     /// # Errors
     /// A request or a host name that no certificate can have.
@@ -94,7 +105,10 @@ impl Signer {
         request: &str,
         subject: &CertificateSubject,
     ) -> Result<String, crate::pki::PkiError> {
-        authority.issue(request, subject, self.lifetime, clock::now())
+        let now = self.clock.now();
+        let other = clock::now();
+        let other = if clocks_are_near(now, other) { other } else { now };
+        authority.issue_between(request, subject, self.lifetime, (now.min(other), now.max(other)))
     }
 
     /// Issues a new certificate, PEM, to a member that proves with its identity key that it asks.

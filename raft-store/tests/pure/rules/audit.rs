@@ -102,7 +102,8 @@ fn no_secret_of_any_command_is_recorded() {
 
 #[test]
 fn every_command_that_somebody_asks_for_is_recorded_and_no_other() {
-    let unasked = ["ReportNode", "ReportStart", "ReportCertificate", "Tick", "RaiseFeatureLevel"];
+    let unasked =
+        ["ReportNode", "ReportStart", "ReportCertificate", "Tick", "AgreeTime", "RaiseFeatureLevel"];
     for command in specimens::one_of_each_command() {
         let mut replica = audited();
         let (name, before) = (command.name(), replica.state().audit().len());

@@ -16,6 +16,7 @@ mod remove;
 mod rename;
 mod replace;
 mod report;
+mod time;
 mod tokens;
 
 use quorate_raft_store::{Outcome, Refusal};

@@ -2,6 +2,7 @@
 //! message, from fixed seeds.
 
 mod raft;
+mod time;
 
 use quorate_license::{
     ActivationKind, AnswerRefusal, ClusterId, Epoch, EpochId, Fence, License, LicenseKind, NodeRole, Serial,
@@ -71,6 +72,8 @@ pub(crate) fn one_of_each_command() -> Vec<Command> {
         Command::RequestJoin(RequestJoin { joiner: sample::admit(5) }),
         Command::DecideJoin(decide(5, true)),
         Command::SetTelemetry(SetTelemetry { enabled: true, requested_by: "anna".to_owned() }),
+        Command::AgreeTime(time::agree(0)),
+        Command::ConfirmTime(time::confirm()),
     ]
 }
 
@@ -218,6 +221,7 @@ pub(crate) fn one_of_each_outcome() -> Vec<Outcome> {
         Outcome::JoinPending { token: TokenId(7) },
         Outcome::JoinRefused,
         Outcome::TelemetrySet { enabled: true },
+        Outcome::TimeAgreed { time: sample::start() },
     ]
 }
 
@@ -285,6 +289,8 @@ pub(crate) fn one_of_each_refusal() -> Vec<Refusal> {
         Refusal::AskerTokenInvalid(sample::ADMIN_TOKEN),
         Refusal::AskerMayNotChange(sample::ADMIN_TOKEN),
         Refusal::ActivationSuperseded { nonce: sample::nonce(1), by: sample::nonce(2) },
+        Refusal::NoTimeJumpHeld,
+        Refusal::TimeJumpChanged { asked: sample::start(), current: sample::start().plus_days(1) },
     ];
     let answers = one_of_each_answer_refusal().into_iter().map(Refusal::AnswerRefused);
     domain.into_iter().chain(answers).chain(membership).collect()
@@ -475,6 +481,7 @@ fn rows() -> Vec<Specimen> {
     replica.request(1, ActivationKind::Trial, Method::Offline);
     replica.accept(Command::InstallLicense(sample::install(1, 2, 1)));
     take(&replica, "license_history", key(25, &1_u64.to_be_bytes()));
+    rows.extend(time::rows());
     rows.extend(audit_rows());
     rows
 }
