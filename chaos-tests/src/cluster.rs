@@ -1,6 +1,7 @@
 //! A cluster of real nodes: set up, joined, asked, stopped.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -46,6 +47,8 @@ pub struct Plan {
     pub raft_times_ms: Option<[u32; 3]>,
     /// Ctrl-C at the terminal does not reach the nodes.
     pub own_group: bool,
+    /// Variables of the environment of every node and its commands.
+    pub environment: Vec<(String, OsString)>,
 }
 
 /// The nodes, in the order in which they join. The first is the first license node.
@@ -88,6 +91,7 @@ impl Plan {
             scope: "all",
             raft_times_ms: None,
             own_group: false,
+            environment: Vec::new(),
         }
     }
 
@@ -126,6 +130,7 @@ impl Plan {
             quorate: self.binaries.quorate.clone(),
             own_group: self.own_group,
         })?;
+        node.environment.clone_from(&self.environment);
         node.set("portal", "url", self.portal.url.clone());
         node.set("portal", "ca_file", self.portal.ca_file.to_string_lossy().into_owned());
         node.set("license", "trust_roots", vec![self.portal.root_key.clone()]);

@@ -57,6 +57,8 @@ pub struct Portal {
     pub link: PortalLink,
     /// Its configuration file.
     pub config: PathBuf,
+    /// Variables of the environment of its process and its commands.
+    pub environment: Vec<(String, OsString)>,
     program: PathBuf,
     listen: SocketAddr,
     log: PathBuf,
@@ -97,6 +99,20 @@ impl Portal {
     /// # Errors
     /// A command or the start fails.
     pub fn start(binaries: &Binaries, network: &Network, folder: &Path, own_group: bool) -> Result<Self> {
+        Self::start_in(binaries, network, folder, own_group, Vec::new())
+    }
+
+    /// The same with variables in the environment of its process and its commands.
+    ///
+    /// # Errors
+    /// A command or the start fails.
+    pub fn start_in(
+        binaries: &Binaries,
+        network: &Network,
+        folder: &Path,
+        own_group: bool,
+        environment: Vec<(String, OsString)>,
+    ) -> Result<Self> {
         files::make_folder(folder)?;
         let listen = SocketAddr::from((network.host(PORTAL_HOST), 7600));
         let url = format!("https://{listen}");
@@ -108,6 +124,7 @@ impl Portal {
         let mut portal = Portal {
             link,
             config,
+            environment,
             program: binaries.portal.clone(),
             listen,
             log: folder.join("serve.log"),
@@ -140,8 +157,8 @@ impl Portal {
     /// It can't be started, or does not answer.
     pub fn serve_with(&mut self, variables: &[(&str, &str)]) -> Result<()> {
         let arguments = vec!["--config".into(), self.config.clone().into(), "serve".into()];
-        let environment =
-            variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect();
+        let mut environment = self.environment.clone();
+        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))));
         self.process = Some(Process::start(&Start {
             name: "the License Portal".to_owned(),
             program: self.program.clone(),
@@ -168,7 +185,11 @@ impl Portal {
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<T> {
         let first = ["--config".into(), self.config.clone().into_os_string(), "admin".into()];
-        Cli::new(&self.program, first).args(arguments).json()
+        let mut cli = Cli::new(&self.program, first).args(arguments);
+        for (name, value) in &self.environment {
+            cli = cli.env(name, value);
+        }
+        cli.json()
     }
 
     /// Adds an order: [`DEVICES`] devices, and scanning without a limit, for a year.

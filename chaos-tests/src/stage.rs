@@ -1,11 +1,11 @@
 //! What most tests begin with: a portal and a cluster in a folder of their own, removed when all went well.
 
-use std::{sync::Arc, thread};
+use std::{ffi::OsString, sync::Arc, thread};
 
 use tempfile::TempDir;
 
 use crate::{
-    Binaries, Cluster, Failure, Network, Plan, Portal, Result,
+    Binaries, Cluster, Failure, FakeTime, Network, Plan, Portal, Result,
     fake_portal::{FakePortal, Signer},
     portal::PortalLink,
     tls_server::Reply,
@@ -48,11 +48,18 @@ impl Stage {
     /// # Errors
     /// The portal can't be started, or a folder not be written.
     pub fn prepare(change: impl FnOnce(&mut Plan)) -> Result<Self> {
+        Self::prepare_in(Folder::new()?, Vec::new(), change)
+    }
+
+    /// The same in a time of its own, which starts as this machine's: portal, nodes and commands all have it.
+    ///
+    /// # Errors
+    /// As above, or libfaketime is not installed.
+    pub fn prepare_in_time(change: impl FnOnce(&mut Plan)) -> Result<(Self, FakeTime)> {
         let folder = Folder::new()?;
-        let (binaries, network) = (Binaries::find()?, Arc::new(Network::reserve()?));
-        let portal = Portal::start(&binaries, &network, &folder.path().join("portal"), false)?;
-        let plan = plan(binaries, network, &folder, portal.link.clone(), change);
-        Ok(Stage { cluster: plan.prepare()?, portal, plan, folder })
+        let time = FakeTime::start(&folder.path().join("time"))?;
+        let stage = Self::prepare_in(folder, time.environment(), change)?;
+        Ok((stage, time))
     }
 
     /// The same with the cluster started and complete.
@@ -75,6 +82,21 @@ impl Stage {
         let serial = stage.cluster.activate(0, &key)?.serial;
         stage.cluster.wait_for_serial(serial)?;
         Ok((stage, serial))
+    }
+
+    fn prepare_in(
+        folder: Folder,
+        environment: Vec<(String, OsString)>,
+        change: impl FnOnce(&mut Plan),
+    ) -> Result<Self> {
+        let (binaries, network) = (Binaries::find()?, Arc::new(Network::reserve()?));
+        let portal_folder = folder.path().join("portal");
+        let portal = Portal::start_in(&binaries, &network, &portal_folder, false, environment.clone())?;
+        let plan = plan(binaries, network, &folder, portal.link.clone(), |plan| {
+            plan.environment = environment;
+            change(plan);
+        });
+        Ok(Stage { cluster: plan.prepare()?, portal, plan, folder })
     }
 }
 
