@@ -11,6 +11,7 @@
 //! their id; what a test waits for is a condition with a deadline ([`wait`]), never a length of time.
 
 pub mod binaries;
+pub mod browser;
 pub mod by_hand;
 pub mod changes;
 pub mod checker;
@@ -36,6 +37,7 @@ pub mod usage;
 pub mod wait;
 
 pub use binaries::Binaries;
+pub use browser::Browser;
 pub use cluster::{Cluster, Plan};
 pub use error::Failure;
 pub use fake_time::FakeTime;

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::{Field, count, file, license, page};
+use super::{Field, count, file, license, page, refused};
 use crate::{
     activation::{Answer, RequestBody},
     http::{App, Problem, activations},
@@ -40,7 +40,7 @@ pub(super) async fn submit(
             let body = license(&answer, ("integrity_key", &entered), &downloads);
             page(StatusCode::OK, "License key", &format!("<h1>Your license key</h1>{body}"))
         }
-        Err(problem) => page(problem.status(), TITLE, &body(&entered, Some(&problem))),
+        Err(problem) => refused(&problem, TITLE, &body(&entered, Some(&problem))),
     }
 }
 
@@ -55,7 +55,7 @@ pub(super) async fn download(
         Ok(answer) => {
             file(&format!("{}-{}.licensekey", answer.support_id, answer.serial), answer.license_key)
         }
-        Err(problem) => page(problem.status(), TITLE, &body(&entered, Some(&problem))),
+        Err(problem) => refused(&problem, TITLE, &body(&entered, Some(&problem))),
     }
 }
 

@@ -11,7 +11,7 @@ use axum::{
 use quorate_license::{ActivationKey, LicenseFile};
 use serde::Deserialize;
 
-use super::{Field, count, file, license, page};
+use super::{Field, count, file, license, page, refused};
 use crate::{
     activation::Answer,
     http::{App, Problem, activations},
@@ -44,7 +44,7 @@ pub(super) async fn submit(
             let body = license(&answer, ("activation_key", &entered), &downloads);
             page(StatusCode::OK, TITLE, &format!("<h1>The current license</h1>{body}"))
         }
-        Err(problem) => page(problem.status(), TITLE, &body(&entered, Some(&problem))),
+        Err(problem) => refused(&problem, TITLE, &body(&entered, Some(&problem))),
     }
 }
 
@@ -59,7 +59,7 @@ pub(super) async fn download_key(
         Ok(answer) => {
             file(&format!("{}-{}.licensekey", answer.support_id, answer.serial), answer.license_key)
         }
-        Err(problem) => page(problem.status(), TITLE, &body(&entered, Some(&problem))),
+        Err(problem) => refused(&problem, TITLE, &body(&entered, Some(&problem))),
     }
 }
 
@@ -78,9 +78,9 @@ pub(super) async fn download_file(
                 let name = format!("{}.lic", license.claims.tenant);
                 file(&name, LicenseFile::new(license, &answer.binding).to_text())
             }
-            None => page(StatusCode::INTERNAL_SERVER_ERROR, TITLE, &body("", Some(&Problem::internal()))),
+            None => refused(&Problem::internal(), TITLE, &body("", Some(&Problem::internal()))),
         },
-        Err(problem) => page(problem.status(), TITLE, &body(&entered, Some(&problem))),
+        Err(problem) => refused(&problem, TITLE, &body(&entered, Some(&problem))),
     }
 }
 

@@ -113,9 +113,9 @@ fn license(answer: &Answer, hidden: (&str, &str), downloads: &[(&str, &str)]) ->
         let _ = write!(buttons, "<button formaction=\"{address}\">{label}</button> ");
     }
     format!(
-        "<p>Support ID: <strong>{}</strong>, serial {}</p><p><label for=\"license_key\">Give the whole text to \
-         <code>quorate license install</code>:</label></p><textarea id=\"license_key\" readonly \
-         spellcheck=\"false\">\n{}</textarea><p><button type=\"button\" data-copy=\"license_key\" hidden>Copy</button> \
+        "<p>Support ID: <strong>{}</strong>, serial {}</p><p><label for=\"license_key\">License key:</label></p>\
+         <textarea id=\"license_key\" readonly spellcheck=\"false\" aria-describedby=\"license_key-use\">\n{}</textarea><p id=\"license_key-use\">Give the whole text to <code>quorate license install</code>.</p>\
+         <p><button type=\"button\" data-copy=\"license_key\" hidden>Copy license key</button> \
          <span role=\"status\" id=\"copied\"></span></p><form method=\"post\"><textarea name=\"{name}\" hidden>\n{}\
          </textarea>{buttons}</form>",
         escape(answer.support_id.as_str()),
@@ -129,7 +129,7 @@ fn page(status: StatusCode, title: &str, body: &str) -> Response {
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width\"><title>{title}</title><link rel=\"stylesheet\" href=\"/page.css\">\
-         <script src=\"/page.js\" defer></script></head><body><nav><a href=\"/\">License Portal</a> \
+         <script src=\"/page.js\" defer></script></head><body><nav aria-label=\"Pages\"><a href=\"/\">License Portal</a> \
          <a href=\"/activate\">Activate</a> <a href=\"/license\">Current license</a></nav><main>{body}</main></body>\
          </html>",
         title = escape(title),
@@ -141,6 +141,11 @@ fn page(status: StatusCode, title: &str, body: &str) -> Response {
         (header::CACHE_CONTROL, "no-store"),
     ];
     (status, headers, Html(html)).into_response()
+}
+
+/// The form once more, with what is wrong. The title says so too: it is what a screen reader tells first.
+fn refused(problem: &Problem, title: &str, body: &str) -> Response {
+    page(problem.status(), &format!("Refused: {title}"), body)
 }
 
 /// A text as a file of this name.
