@@ -1,7 +1,7 @@
 //! When a snapshot of the state is due.
 //!
-//! A snapshot writes every row, so a large state is written less often: each entry then pays for so many rows at
-//! most, and the log is never longer than in proportion to the state that it leads to.
+//! A snapshot writes every row, so a large state is written less often: each entry then pays for so many rows at most
+//! (four, as the settings are), and the log is never longer than in proportion to the state that it leads to.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Cluster;
 
-/// Rows of a snapshot that one entry pays for, at most.
-const ROWS_PER_ENTRY: u64 = 4;
+/// With so many rows, a snapshot is taken as often as the settings say; with twice as many, half as often.
+const LARGE_ROWS: u64 = 40_000;
 /// Between two looks while entries are applied.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Has snapshots taken, `after_entries` entries after the last one at the earliest, until `stop`.
+/// Has snapshots taken, `after_entries` entries after the last one at the earliest, later if the state is large, until `stop`.
 pub async fn take_snapshots(cluster: Arc<Cluster>, after_entries: u64, stop: CancellationToken) {
     let mut applied = cluster.views().subscribe();
     loop {
@@ -39,7 +39,8 @@ pub async fn take_snapshots(cluster: Arc<Cluster>, after_entries: u64, stop: Can
 
 /// Whether enough entries were applied since the last snapshot.
 fn is_due(applied: u64, covered: u64, rows: u64, after_entries: u64) -> bool {
-    applied.saturating_sub(covered) >= after_entries.max(rows / ROWS_PER_ENTRY)
+    let entries = u128::from(after_entries) * u128::from(rows.max(LARGE_ROWS)) / u128::from(LARGE_ROWS);
+    u128::from(applied.saturating_sub(covered)) >= entries
 }
 
 #[cfg(test)]
@@ -55,6 +56,7 @@ mod tests {
             (20_000, 10_000, 40_000, true),
             (20_000, 10_000, 200_000, false),
             (60_000, 10_000, 200_000, true),
+            (60_000, 10_000, u64::MAX, false),
             // A snapshot that was installed may be ahead of the view that was looked at.
             (5, 10, 0, false),
         ] {

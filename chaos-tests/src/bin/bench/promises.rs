@@ -8,7 +8,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
+    net::SocketAddr,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -25,6 +25,10 @@ use crate::{
     report,
     strace::{Call, Strace},
 };
+
+/// Between two changes: then followers hear that the first one is committed, which needs no sync to be answered, before
+/// the next one comes.
+const BETWEEN: Duration = Duration::from_millis(40);
 
 /// The floor follows a synced entry within a second; afterwards a sync of it can only be a vote's.
 const SETTLING: Duration = Duration::from_secs(3);
@@ -53,6 +57,8 @@ pub(crate) struct Follower {
     pub(crate) synced: usize,
     /// How often something went out on the leader's connection for appends between the two.
     pub(crate) answered_before: usize,
+    /// How often something went out on it at all: answers, mostly.
+    pub(crate) answers: usize,
 }
 
 /// What a survivor did when the leader was gone.
@@ -87,7 +93,11 @@ pub(crate) fn measure(changes: usize, folder: &Path) -> Result<()> {
         watched.push(Strace::attach(&node.name, pid, &stage.folder.path().join("strace").join(&node.name))?);
     }
     report::progress(&format!("Making {changes} changes"));
-    let asked = (0..changes).map(|_| change(&stage.cluster.nodes[leader])).collect::<Result<Vec<_>>>()?;
+    let mut asked = Vec::new();
+    for _ in 0..changes {
+        asked.push(change(&stage.cluster.nodes[leader])?);
+        wait::pass(BETWEEN);
+    }
     wait::pass(SETTLING);
     report::progress("Killing the leader");
     let killed = now();
@@ -104,7 +114,7 @@ pub(crate) fn measure(changes: usize, folder: &Path) -> Result<()> {
     stage.cluster.stop()?;
 
     let names: Vec<&str> = stage.cluster.nodes.iter().map(|node| node.name.as_str()).collect();
-    let addresses: Vec<IpAddr> = stage.cluster.nodes.iter().map(|node| node.raft.ip()).collect();
+    let addresses: Vec<SocketAddr> = stage.cluster.nodes.iter().map(|node| node.raft).collect();
     let mut seen = Promises {
         changes,
         synced_on: synced_on(&asked, &calls),
@@ -121,9 +131,9 @@ pub(crate) fn measure(changes: usize, folder: &Path) -> Result<()> {
         if node == leader {
             continue;
         }
-        seen.followers.push(appended(&name, calls, &addresses[leader], killed));
+        seen.followers.push(appended(&name, calls, addresses[node], killed));
         let other = (0..names.len()).find(|other| *other != node && *other != leader).unwrap_or(node);
-        let (vote, timeline) = voted(&name, calls, &addresses[other], killed);
+        let (vote, timeline) = voted(&name, calls, [addresses[node], addresses[other]], killed);
         seen.votes.push(vote);
         seen.timelines.push((format!("{name}'s vote after the leader's end"), timeline));
     }
@@ -138,7 +148,8 @@ impl Promises {
         let majority: usize = self.synced_on.range(2..).map(|(_, changes)| changes).sum();
         let early = self.followers.iter().map(|follower| follower.answered_before).sum::<usize>()
             + self.votes.iter().map(|vote| vote.answered_before).sum::<usize>();
-        let idle = self.followers.iter().any(|follower| follower.synced < self.changes / 2)
+        let half = self.changes / 2;
+        let idle = self.followers.iter().any(|follower| follower.synced.min(follower.answers) < half)
             || self.votes.iter().any(|vote| vote.synced == 0);
         if majority < self.changes || early > 0 {
             return Err(Failure::wrong("something was answered before it was synced: see the table"));
@@ -181,8 +192,9 @@ fn synced_on(asked: &[Asked], calls: &[Vec<Call>]) -> BTreeMap<usize, usize> {
 
 /// From the last write into the log before `sync`, by the same thread, to the end of `sync`.
 fn written_and_synced(calls: &[Call], sync: &Call) -> Option<(f64, f64)> {
-    let writes = calls.iter().filter(|call| call.thread == sync.thread && call.is_write() && call.on_log());
-    let last = writes.filter(|call| call.ended <= sync.begun).next_back()?;
+    let mut writes =
+        calls.iter().filter(|call| call.thread == sync.thread && call.is_write() && call.on_log());
+    let last = writes.rfind(|call| call.ended <= sync.begun)?;
     Some((last.begun, sync.ended))
 }
 
@@ -192,16 +204,17 @@ fn sent(calls: &[Call], (begun, ended): (f64, f64), to: impl Fn(&str) -> bool) -
     sent.filter(|call| call.begun >= begun && call.begun < ended).count()
 }
 
-fn appended(name: &str, calls: &[Call], leader: &IpAddr, killed: f64) -> Follower {
-    // Entries come on the connection from the leader that brings the most; heartbeats have another one.
+fn appended(name: &str, calls: &[Call], own: SocketAddr, killed: f64) -> Follower {
+    // Entries come on the connection to this node that brings the most; heartbeats have another one.
     let mut brought: BTreeMap<&str, u64> = BTreeMap::new();
     for call in calls.iter().filter(|call| call.is_read() && call.on_network() && call.ended < killed) {
-        if is_with(&call.target, leader) {
+        if has_end(&call.target, own) {
             *brought.entry(&call.target).or_default() += call.result;
         }
     }
     let appends = brought.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(connection, _)| connection);
-    let mut follower = Follower { name: name.to_owned(), synced: 0, answered_before: 0 };
+    let mut follower = Follower { name: name.to_owned(), synced: 0, answered_before: 0, answers: 0 };
+    follower.answers = sent(calls, (0.0, killed), |target| Some(target) == appends);
     for sync in calls.iter().filter(|call| call.is_sync() && call.on_log() && call.ended < killed) {
         let Some(between) = written_and_synced(calls, sync) else { continue };
         follower.synced += 1;
@@ -210,20 +223,22 @@ fn appended(name: &str, calls: &[Call], leader: &IpAddr, killed: f64) -> Followe
     follower
 }
 
-fn voted(name: &str, calls: &[Call], other: &IpAddr, killed: f64) -> (Vote, Vec<String>) {
+/// `ends` are where this node and the other survivor listen: votes are asked for on connections to one of them.
+fn voted(name: &str, calls: &[Call], ends: [SocketAddr; 2], killed: f64) -> (Vote, Vec<String>) {
     let mut vote = Vote { name: name.to_owned(), synced: 0, answered_before: 0 };
     let mut shown = Vec::new();
     let floors = calls.iter().filter(|call| call.is_sync() && call.on_floor() && call.begun > killed);
     for floor in floors {
         // The floor of an entry is synced by another thread, without a sync of the log before.
-        let log = calls.iter().filter(|call| call.thread == floor.thread && call.is_sync() && call.on_log());
-        let Some(log) = log.filter(|call| call.begun > killed && call.ended <= floor.begun).next_back()
-        else {
+        let mut log =
+            calls.iter().filter(|call| call.thread == floor.thread && call.is_sync() && call.on_log());
+        let Some(log) = log.rfind(|call| call.begun > killed && call.ended <= floor.begun) else {
             continue;
         };
         let Some((begun, _)) = written_and_synced(calls, log) else { continue };
         vote.synced += 1;
-        vote.answered_before += sent(calls, (begun, floor.ended), |target| is_with(target, other));
+        vote.answered_before +=
+            sent(calls, (begun, floor.ended), |target| ends.iter().any(|end| has_end(target, *end)));
         if shown.is_empty() {
             shown = timeline(calls, (begun - 0.002, floor.ended + 0.002));
         }
@@ -231,10 +246,10 @@ fn voted(name: &str, calls: &[Call], other: &IpAddr, killed: f64) -> (Vote, Vec<
     (vote, shown)
 }
 
-/// Whether one end of a connection, `TCP:[HERE->THERE]`, has this address.
-fn is_with(target: &str, address: &IpAddr) -> bool {
-    let ends = target.split(['[', ']', '>']).filter_map(|end| end.trim_end_matches('-').rsplit_once(':'));
-    ends.into_iter().any(|(host, _)| host == address.to_string())
+/// Whether one end of a connection, `TCP:[HERE->THERE]`, is this one.
+fn has_end(target: &str, end: SocketAddr) -> bool {
+    let ends = target.trim_start_matches("TCP:[").trim_end_matches(']').split("->");
+    ends.into_iter().any(|one| one == end.to_string())
 }
 
 /// What touched log, floor and network between two times, one line each.
@@ -273,20 +288,20 @@ mod tests {
 
     #[test]
     fn an_answer_before_the_sync_is_seen() {
-        let leader: IpAddr = "127.0.0.1".parse().unwrap();
+        let own: SocketAddr = "127.0.0.2:7400".parse().unwrap();
         let came = call(1, [0.9, 1.0], "recvfrom", APPENDS);
         let written = call(2, [1.1, 1.2], "write", LOG);
         let synced = call(2, [1.3, 1.9], "fdatasync", LOG);
         let kept = [came.clone(), written.clone(), synced.clone(), call(1, [2.0, 2.1], "writev", APPENDS)];
-        let follower = appended("m-2", &kept, &leader, 9.0);
+        let follower = appended("m-2", &kept, own, 9.0);
         assert_eq!((follower.synced, follower.answered_before), (1, 0));
         let broken = [came, written, call(1, [1.4, 1.5], "writev", APPENDS), synced];
-        assert_eq!(appended("m-2", &broken, &leader, 9.0).answered_before, 1);
+        assert_eq!(appended("m-2", &broken, own, 9.0).answered_before, 1);
     }
 
     #[test]
     fn a_vote_is_log_and_floor_by_one_thread() {
-        let other: IpAddr = "127.0.0.3".parse().unwrap();
+        let ends = ["127.0.0.2:7400", "127.0.0.3:7400"].map(|end| end.parse().unwrap());
         let calls = [
             call(2, [1.0, 1.1], "write", LOG),
             call(2, [1.1, 1.2], "fdatasync", LOG),
@@ -294,12 +309,12 @@ mod tests {
             call(3, [5.0, 5.1], "fdatasync", "/data/floor"),
             call(1, [6.0, 6.1], "writev", "TCP:[127.0.0.2:7400->127.0.0.3:99]"),
         ];
-        let (vote, timeline) = voted("m-2", &calls, &other, 0.5);
+        let (vote, timeline) = voted("m-2", &calls, ends, 0.5);
         assert_eq!((vote.synced, vote.answered_before), (1, 0));
         assert_eq!(timeline.len(), 3);
         let mut early = calls.to_vec();
         early[4] = call(1, [1.25, 1.26], "writev", "TCP:[127.0.0.2:7400->127.0.0.3:99]");
-        assert_eq!(voted("m-2", &early, &other, 0.5).0.answered_before, 1);
+        assert_eq!(voted("m-2", &early, ends, 0.5).0.answered_before, 1);
     }
 
     #[test]

@@ -205,8 +205,8 @@ pub(crate) fn print_promises(seen: &Promises) {
     }
     for follower in &seen.followers {
         println!(
-            "  {}: {} syncs of appended entries, answers before their end: {}",
-            follower.name, follower.synced, follower.answered_before
+            "  {}: {} syncs of appended entries, {} answers, of these before the end of a sync: {}",
+            follower.name, follower.synced, follower.answers, follower.answered_before
         );
     }
     for vote in &seen.votes {
