@@ -40,8 +40,7 @@ use crate::{
     clock::{self, ClusterClock},
     cluster::{
         Cluster, ClusterOptions, Expelled, OwnIdentity, ProposeError, RaftReceiver, RaftRuntime, RaftStopped,
-        agree_on_time, ask_others, keep_membership, take_snapshots, watch_clones, watch_closed_connections,
-        watch_standing,
+        agree_on_time, ask_others, keep_membership, watch_clones, watch_closed_connections, watch_standing,
     },
     config::Config,
     data_dir::{DataDir, DataDirError, Lock, NodeFile},
@@ -402,7 +401,6 @@ impl Node {
         tracker.spawn(keep_time(cluster.clone(), dir.clone(), metrics.clone(), stop.clone()));
         tracker.spawn(metrics_watch::run(cluster.clone(), metrics, stop.clone()));
         tracker.spawn(watch_standing(cluster.clone(), dir.clone(), stop.clone()));
-        tracker.spawn(take_snapshots(cluster.clone(), config.raft.snapshot_after_entries, stop.clone()));
         tracker.spawn(certificates.run(cluster.clone(), stop.clone()));
         if own.role == NodeRole::Management {
             tracker.spawn(keep_rotation(cluster.clone(), stop.clone()));

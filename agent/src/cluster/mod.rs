@@ -27,7 +27,6 @@ mod recent_end;
 mod runtime;
 mod settings;
 mod snapshot_transfer;
-mod snapshots;
 mod standing;
 mod watch;
 
@@ -57,7 +56,6 @@ pub use propose::ProposeError;
 pub use read::ReadError;
 pub use receiver::RaftReceiver;
 pub use runtime::RaftRuntime;
-pub use snapshots::take_snapshots;
 pub use standing::{Expelled, ask_others, watch_standing};
 pub use watch::RaftWatch;
 

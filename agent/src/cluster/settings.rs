@@ -18,8 +18,7 @@ pub(super) fn raft_config(settings: &config::Raft) -> Result<Arc<Config>, Config
         election_timeout_min: settings.election_min_ms,
         election_timeout_max: settings.election_max_ms,
         max_payload_entries: ENTRIES_PER_APPEND,
-        // When one is due depends on the state's size: see `super::snapshots`.
-        snapshot_policy: SnapshotPolicy::Never,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(settings.snapshot_after_entries),
         max_in_snapshot_log_to_keep: KEEP_ENTRIES,
         purge_batch_size: 256,
         // A node that was cut off asks before it raises the term, so its return disturbs nobody.
