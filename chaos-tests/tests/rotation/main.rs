@@ -250,7 +250,15 @@ fn a_rotation_of_the_ca_waits_for_nodes_that_are_away_and_survives_its_leader() 
     late.must_run().unwrap();
     cluster.wait_for_members(5).unwrap();
 
-    // A token that carries the hash of the old CA says so, before anything is sent.
+    // A token that carries the hash of the old CA says so, before anything is sent: as soon as the server has followed
+    // what it knows.
+    let trusts_now = trusting(&cluster.nodes[other].data_dir.join("tls/ca.crt"));
+    wait::until("the server to show the new CA alone", PATIENCE, || {
+        let chain = connect(&trusts_now, cluster.nodes[other].raft)
+            .map(|stream| stream.get_ref().1.peer_certificates().map_or(0, <[_]>::len));
+        Ok(Seen::when(matches!(chain, Ok(2)), || format!("{chain:?}")))
+    })
+    .unwrap();
     let refused = stage.plan.node(5).unwrap().join(&unused.token, cluster.nodes[other].raft).unwrap();
     let refusal = refused.refusal().unwrap();
     assert_eq!(refusal.code, "ca_mismatch", "{refusal:?}");
