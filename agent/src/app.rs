@@ -2,6 +2,7 @@
 //!
 //! Stopping: leadership is handed over, listeners drain, tasks end, Raft stops, RocksDB closes.
 
+mod background;
 mod identity;
 mod prepared;
 
@@ -26,6 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 
 use self::{
+    background::keep_group,
     identity::Identity,
     prepared::{Prepared, prepare},
 };
@@ -40,7 +42,7 @@ use crate::{
     clock::{self, ClusterClock},
     cluster::{
         Cluster, ClusterOptions, Expelled, OwnIdentity, ProposeError, RaftReceiver, RaftRuntime, RaftStopped,
-        agree_on_time, ask_others, keep_membership, watch_clones, watch_closed_connections, watch_standing,
+        ask_others, watch_closed_connections, watch_standing,
     },
     config::Config,
     data_dir::{DataDir, DataDirError, Lock, NodeFile},
@@ -50,10 +52,10 @@ use crate::{
     metrics::Metrics,
     metrics_watch,
     net::{Limits, Listener, Members, bind_unix},
-    pki::{PkiError, install_crypto_provider},
+    pki::{FilesError, PkiError, install_crypto_provider},
     service::{
-        Activations, Admission, OwnReport, Signing, Telemetry, keep_rotation, keep_time,
-        licensing::Licensing, report_node, watch_computer,
+        Activations, Admission, OwnReport, Signing, Telemetry, keep_time, licensing::Licensing, report_node,
+        watch_computer,
     },
     setup,
 };
@@ -75,6 +77,9 @@ pub enum AppError {
     /// Certificates can't be used.
     #[error(transparent)]
     Pki(#[from] PkiError),
+    /// The files of a brought certificate can't be used.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// The node was taken out of the cluster.
     #[error(
         "{message}. It serves no more; its data is kept in {}. To join this computer again as a new node, move that \
@@ -303,6 +308,7 @@ impl Node {
         ));
         let admission = Arc::new(Admission::new(cluster.clone(), own.clone(), certificates.signer().clone()));
         let licensing = Licensing::on_computer(views, clock, own.node_id, roots.clone(), computer.clone());
+        licensing.listen(cluster.watch_expelled());
         let activations = Arc::new(Activations::new(
             cluster.clone(),
             signing.clone(),
@@ -311,7 +317,6 @@ impl Node {
             config.portal.clone(),
             metrics.clone(),
         ));
-
         let telemetry = Arc::new(Telemetry::new(cluster.clone(), config.portal.clone(), metrics.clone()));
 
         // Faces.
@@ -366,7 +371,7 @@ impl Node {
         let admin_socket = bind_socket("administration", &listen.admin_socket, 0o600)?;
         let (closed, closed_connections) = mpsc::channel(16);
         listener(Door::Node, node_routes.into_axum_router(), Limits::NODE_TO_NODE)
-            .for_members(raft_handle.clone(), Members { peers, closed })
+            .for_members(raft_handle.clone(), Members { tls: tls.clone(), peers, closed })
             .serve_tcp(raft_port, Some(tls.server));
         tracker.spawn_on(
             watch_closed_connections(cluster.clone(), closed_connections, stop.clone()),
@@ -395,18 +400,16 @@ impl Node {
             folder: dir.licenses(),
         };
         tracker.spawn(watch_computer(cluster.clone(), computer, stop.clone()));
-        tracker.spawn(watch_clones(cluster.clone(), stop.clone()));
         tracker.spawn(license_files::run(licensing.clone(), files, metrics.clone(), stop.clone()));
         tracker.spawn(host::disk_space::watch(dir.path().to_owned(), metrics.clone(), stop.clone()));
         tracker.spawn(keep_time(cluster.clone(), dir.clone(), metrics.clone(), stop.clone()));
         tracker.spawn(metrics_watch::run(cluster.clone(), metrics, stop.clone()));
         tracker.spawn(watch_standing(cluster.clone(), dir.clone(), stop.clone()));
+        keep_group(&cluster, own.role, &tracker, &stop);
+        tracker.spawn(certificates.clone().watch_brought(stop.clone()));
         tracker.spawn(certificates.run(cluster.clone(), stop.clone()));
         if own.role == NodeRole::Management {
-            tracker.spawn(keep_rotation(cluster.clone(), stop.clone()));
             tracker.spawn(telemetry.run(stop.clone()));
-            tracker.spawn(keep_membership(cluster.clone(), stop.clone()));
-            tracker.spawn(agree_on_time(cluster.clone(), stop.clone()));
             let (finishing, stop) = (activations, stop.clone());
             tracker.spawn(async move { finishing.finish_left_open(stop).await });
         }

@@ -8,6 +8,7 @@
 //! keys/management    the management key (Management Servers only)
 //! tls/ca.crt         the CAs that the node trusts
 //! tls/node.pem       the node's certificate and its private key
+//! tls/beside.crt     its certificate for the key that the administrator has brought, if one is
 //! starts             how often the agent has started
 //! removed            why the node was taken out of the cluster, if it was
 //! store/             database and snapshots

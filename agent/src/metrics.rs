@@ -100,6 +100,7 @@ pub struct Metrics {
     /// Certificates that this node has got in place of older ones.
     pub certificate_rotations: IntCounter,
     certificate_expiration: GaugeVec,
+    certificate_files_unusable: IntGaugeVec,
     /// Free bytes of the disk that holds the data directory.
     pub disk_free: IntGauge,
     /// What is wrong with who is who, label `code`.
@@ -271,9 +272,14 @@ impl Metrics {
                 "quorate_certificate_rotations_total",
                 "Certificates that this node has got in place of older ones.",
             )?,
+            certificate_files_unusable: new.int_gauge_vec(
+                "quorate_certificate_files_unusable",
+                "1 while the files of a brought certificate can't be used and the one before is shown on.",
+                &["kind"],
+            )?,
             certificate_expiration: new.gauge_vec(
                 "quorate_certificate_expiration_timestamp_seconds",
-                "When a certificate ends: this node's own, the CA's, and the management port's if it has another.",
+                "When a certificate ends: this node's own, the CA's, and those that were brought for its ports.",
                 &["kind"],
             )?,
             disk_free: new.int_gauge(
@@ -310,9 +316,11 @@ impl Metrics {
         self.build_info.with_label_values(&[VERSION, role.as_str()]).set(1);
     }
 
-    /// Tells when the certificate ends that the administrator has brought for the management port.
-    pub fn set_http_certificate_end(&self, end: Timestamp) {
-        self.certificate_expiration.with_label_values(&["http"]).set(end.as_unix_seconds());
+    /// Tells when a certificate ends that the administrator has brought: `brought` for the node-to-node port, `http` for the
+    /// management port; and whether what the files hold now can't be used.
+    pub fn set_brought_certificate(&self, kind: &str, end: Timestamp, unusable: bool) {
+        self.certificate_expiration.with_label_values(&[kind]).set(end.as_unix_seconds());
+        self.certificate_files_unusable.with_label_values(&[kind]).set(i64::from(unusable));
     }
 
     /// Tells when this node's certificate ends, and the CA's, if it is known.

@@ -152,6 +152,13 @@ impl Node {
         }
     }
 
+    /// Takes a key out of the configuration; [`Node::write_config`] brings it to the file.
+    pub fn unset(&mut self, section: &str, key: &str) {
+        if let Some(Value::Table(table)) = self.settings.get_mut(section) {
+            table.remove(key);
+        }
+    }
+
     /// Writes the configuration file.
     ///
     /// # Errors

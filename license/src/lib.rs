@@ -52,5 +52,6 @@ pub use statement::{NodeStatement, StatementContext};
 pub use status::{
     CheckInput, CheckReason, Decision, IntegrityScope, InvalidReason, LicenseStatus, NextStep,
     ReactivationReason, RegisteredNode, StatusInput, StatusReport, UnboundNode, check, evaluate,
+    of_removed_node,
 };
 pub use time::{DAY_MS, ParseTimestampError, Timestamp};

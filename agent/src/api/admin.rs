@@ -150,6 +150,7 @@ impl AdminService for AdminApi {
         let mut answer = admin_wire::status(status, &standing, self.own.node_id.0, expelled.as_deref());
         let (view, now) = (self.cluster.view(), self.cluster.clock().now());
         answer.warnings.extend(certificates::warnings(&view.state, now));
+        answer.warnings.extend(self.certificates.trouble());
         answer.warnings.extend(joins::warnings(&view.state));
         answer.warnings.extend(time_warnings(&view.state, now));
         Ok(Response::new(answer))
@@ -345,6 +346,7 @@ impl AdminService for AdminApi {
         let mut answer = admin_wire::health(health(&self.cluster).await);
         let (view, now) = (self.cluster.view(), self.cluster.clock().now());
         answer.warnings.extend(certificates::warnings(&view.state, now));
+        answer.warnings.extend(self.certificates.trouble());
         answer.warnings.extend(time_warnings(&view.state, now));
         Ok(Response::new(answer))
     }

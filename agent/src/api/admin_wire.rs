@@ -128,6 +128,7 @@ fn invalid_reason(reason: &InvalidReason) -> String {
         InvalidReason::BindingMissing => "the license has no binding that it could rest on".to_owned(),
         InvalidReason::OtherInstallation => "license and binding are of different installations".to_owned(),
         InvalidReason::NotYetValid { not_before } => format!("the license begins at {not_before}"),
+        InvalidReason::NodeRemoved => "node_removed: this node was taken out of the cluster".to_owned(),
     }
 }
 

@@ -17,7 +17,7 @@ use tonic::{
 };
 
 use super::{ApiError, ErrorKind, bearer::check_token, error::status_parts};
-use crate::{clock::ClusterClock, cluster::Clones, data_dir::NodeFile, net::PeerInfo};
+use crate::{clock::ClusterClock, cluster::Clones, data_dir::NodeFile, net::PeerInfo, pki::Flaw};
 
 const CLUSTER: &str = "quorate-cluster";
 const EPOCH: &str = "quorate-epoch";
@@ -190,8 +190,8 @@ impl NodeGate {
         extensions: &Extensions,
         headers: &HeaderMap,
     ) -> Result<NodeCaller, Status> {
-        let identity = match extensions.get::<PeerInfo>() {
-            Some(PeerInfo::Tcp { identity: Some(identity), .. }) => *identity,
+        let (identity, flaw) = match extensions.get::<PeerInfo>() {
+            Some(PeerInfo::Tcp { identity: Some(identity), flaw, .. }) => (*identity, flaw),
             _ => return Err(needs_certificate()),
         };
         let own = &self.own;
@@ -200,6 +200,9 @@ impl NodeGate {
                 "the certificate is of cluster {}, epoch {}; this node is of cluster {}, epoch {}",
                 identity.cluster_id, identity.epoch_number, own.cluster_id, own.epoch.number
             )));
+        }
+        if let Some(flaw) = flaw {
+            return Err(self.flawed(identity.node, flaw).into());
         }
         let differs = |key, own: String| text(headers, key).is_some_and(|value| value != own);
         if differs(CLUSTER, own.cluster_id.to_string()) || differs(EPOCH, own.epoch.number.to_string()) {
@@ -227,13 +230,29 @@ impl NodeGate {
         Ok(NodeCaller { node: identity.node, role: identity.role })
     }
 
+    /// What a node hears whose brought certificate does not count here.
+    fn flawed(&self, node: NodeId, flaw: &Flaw) -> ApiError {
+        let view = self.views.current();
+        let row = view.state.nodes().get(&node);
+        let name = row.map_or_else(|| format!("node {node}"), |row| format!("{} (node {node})", row.name));
+        ApiError::new(
+            ErrorKind::Denied,
+            flaw.code(),
+            format!("{} does not let {name} in: {flaw}", self.own.name),
+            flaw.hint(),
+        )
+    }
+
     /// That a node which asks for a certificate is a member and no copy of one. A certificate that it shows must be
-    /// its own; one that has ended can't be shown, and the node's signature alone has to prove who it is.
+    /// its own. One that has ended can't be shown, one that does not count here proves nothing: then the node's signature
+    /// alone has to prove who it is.
     ///
     /// # Errors
     /// As [`NodeGate::node`].
     pub fn asks_for_certificate<T>(&self, request: &Request<T>, node: NodeId) -> Result<(), Status> {
-        if let Some(PeerInfo::Tcp { identity: Some(_), .. }) = request.extensions().get::<PeerInfo>() {
+        if let Some(PeerInfo::Tcp { identity: Some(_), flaw: None, .. }) =
+            request.extensions().get::<PeerInfo>()
+        {
             return match self.node(request)?.node {
                 caller if caller == node => Ok(()),
                 caller => Err(Status::permission_denied(format!("node {caller} asks for node {node}"))),

@@ -111,7 +111,7 @@ fn a_certificate_of_another_cluster_or_of_another_epoch_is_refused_by_name() {
         let identity = PeerIdentity { cluster_id, epoch_number, role: NodeRole::Management, node: id(2) };
         let mut extensions = Extensions::new();
         let address = ([192, 0, 2, 2], 50412).into();
-        extensions.insert(PeerInfo::Tcp { address, identity: Some(identity) });
+        extensions.insert(PeerInfo::Tcp { address, identity: Some(identity), flaw: None });
         gate.identify(&extensions, &HeaderMap::new())
     };
     let member = NodeCaller { node: id(2), role: NodeRole::Management };

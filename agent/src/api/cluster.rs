@@ -129,6 +129,8 @@ pub fn read_join_request(request: JoinRequest) -> Result<(JoinToken, Joiner), St
             .map(|name| name.parse())
             .transpose()
             .map_err(|error| invalid("replaced_node_name", error))?,
+        brought: request.brought_certificate,
+        brought_request: request.brought_request,
     };
     Ok((token, joiner))
 }
@@ -148,6 +150,7 @@ impl ClusterService for ClusterApi {
             epoch_id: admitted.epoch.id.to_string(),
             node_id: admitted.node.0,
             certificate: admitted.certificate,
+            certificate_beside: admitted.certificate_beside.unwrap_or_default(),
             ca_certificate: admitted.trusted.certificates,
             trust_version: admitted.trusted.version,
             management_key: admitted
@@ -244,11 +247,13 @@ impl ClusterService for ClusterApi {
     ) -> Result<Response<IssueCertificateResponse>, Status> {
         let node = NodeId(request.get_ref().node_id);
         self.gate.asks_for_certificate(&request, node)?;
-        let IssueCertificateRequest { certificate_request, signature, .. } = request.into_inner();
+        let IssueCertificateRequest { certificate_request, signature, brought_certificate, .. } =
+            request.into_inner();
         let signature = <[u8; 64]>::try_from(signature.as_ref())
             .map(NodeSignature)
             .map_err(|_| invalid("signature", "the signature is not 64 bytes long"))?;
-        let certificate = self.certificates.signer().renew(node, &certificate_request, &signature)?;
+        let certificate =
+            self.certificates.signer().renew(node, &certificate_request, &signature, &brought_certificate)?;
         Ok(Response::new(IssueCertificateResponse { certificate }))
     }
 

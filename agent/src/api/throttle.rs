@@ -93,7 +93,7 @@ async fn pass(State(throttle): State<Arc<Throttle>>, request: Request, next: Nex
 /// The address of whoever shows no certificate, over the network.
 fn stranger(request: &Request) -> Option<IpAddr> {
     match request.extensions().get::<PeerInfo>()? {
-        PeerInfo::Tcp { address, identity: None } => Some(address.ip()),
+        PeerInfo::Tcp { address, identity: None, .. } => Some(address.ip()),
         PeerInfo::Tcp { identity: Some(_), .. } | PeerInfo::Local { .. } => None,
     }
 }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn at(address: &str) -> PeerInfo {
-        PeerInfo::Tcp { address: format!("{address}:4000").parse().unwrap(), identity: None }
+        PeerInfo::Tcp { address: format!("{address}:4000").parse().unwrap(), identity: None, flaw: None }
     }
 
     #[tokio::test]

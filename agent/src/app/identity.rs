@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quorate_license::NodeKey;
+use quorate_license::{NodeKey, NodeRole};
 use quorate_raft_store::{Views, seal::ManagementKey};
 use rustls::ServerConfig;
 use tokio::runtime::Handle;
@@ -10,13 +10,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::AppError;
 use crate::{
-    clock::ClusterClock,
+    clock::{self, ClusterClock},
     config::Config,
-    data_dir::{DataDir, NodeFile},
+    data_dir::{DataDir, NodeFile, identity},
     metrics::Metrics,
     net::Peers,
-    pki::{CertificateFacts, CertificateFiles, FileCertificate, NodeTls},
-    service::{Certificates, CertificatesOptions, Signer},
+    pki::{Brought, CertificateFacts, FileCertificate, NodeTls, Watched},
+    service::{Certificates, CertificatesOptions, Signer, stands_beside},
 };
 
 /// The parts that make a node known to others.
@@ -41,8 +41,21 @@ impl Identity {
         metrics: &Arc<Metrics>,
         raft: Handle,
     ) -> Result<Self, AppError> {
-        let files = dir.tls()?;
-        let tls = NodeTls::new(&files, own.cluster_id, clock.clone())?;
+        let mut files = dir.tls()?;
+        let (brought, policy) = match config.tls.brought() {
+            Some((files, policy)) => (Some(Watched::<Brought>::read(files)?), Some(policy)),
+            None => (None, None),
+        };
+        let now = brought.as_ref().map(|brought| brought.now());
+        if let Some(now) = &now {
+            let beside = dir.beside()?.filter(|beside| is_shown_beside(beside, now, own.role));
+            match beside {
+                Some(beside) => files.identity = identity(&beside, &now.pair.key_pem),
+                // The cluster has to certify the key first; until then this node shows what it has.
+                None => now.check_name(Some(own.role), &own.name)?,
+            }
+        }
+        let tls = NodeTls::new(&files, own.cluster_id, clock.clone(), now.as_deref(), policy)?;
         let node_key = Arc::new(dir.node_key()?);
         let management_key = dir.management_key()?;
         let peers = Arc::new(Peers::new(tls.clone(), views.clone(), metrics.clone(), raft));
@@ -52,7 +65,7 @@ impl Identity {
             own.clone(),
             management_key.clone(),
             lifetime,
-            clock.clone(),
+            (clock.clone(), tls.clone()),
         ));
         let options = CertificatesOptions {
             views: views.clone(),
@@ -60,6 +73,7 @@ impl Identity {
             own: own.clone(),
             dir: dir.clone(),
             tls: tls.clone(),
+            brought,
             node_key: node_key.clone(),
             signer,
             metrics: metrics.clone(),
@@ -67,13 +81,7 @@ impl Identity {
         };
         let certificates = Arc::new(Certificates::new(options, files)?);
         certificates.renew_if_due().await;
-        let web = match (&config.tls.http_certificate_file, &config.tls.http_key_file) {
-            (Some(certificate), Some(key)) => {
-                let (certificate, key) = (certificate.clone(), key.clone());
-                Some(FileCertificate::read(CertificateFiles { certificate, key })?)
-            }
-            _ => None,
-        };
+        let web = config.tls.http().map(FileCertificate::read).transpose()?;
         Ok(Identity { tls, node_key, management_key, peers, certificates, web })
     }
 
@@ -86,8 +94,16 @@ impl Identity {
     ) -> Result<Arc<ServerConfig>, AppError> {
         let Some(web) = &self.web else { return Ok(self.tls.web.clone()) };
         let metrics = metrics.clone();
-        let renewed = move |facts: &CertificateFacts| metrics.set_http_certificate_end(facts.not_after);
-        tracker.spawn(web.clone().watch(stop.clone(), renewed));
+        let told = move |facts: &CertificateFacts, unusable| {
+            metrics.set_brought_certificate("http", facts.not_after, unusable);
+        };
+        tracker.spawn(web.clone().watch(stop.clone(), told));
         Ok(web.config()?)
     }
+}
+
+/// Whether a certificate of the cluster's, PEM, can still be shown beside what was brought.
+fn is_shown_beside(certificate: &str, brought: &Brought, role: NodeRole) -> bool {
+    CertificateFacts::from_pem(certificate, "certificate beside the brought one")
+        .is_ok_and(|facts| stands_beside(brought, &facts, role) && clock::now() < facts.not_after)
 }

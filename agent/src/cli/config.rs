@@ -9,7 +9,12 @@ use super::{
     error::CliError,
     output::{Page, Present},
 };
-use crate::config::{Effective, EffectiveValue, Source};
+use crate::{
+    app::AppError,
+    config::{Config, Effective, EffectiveValue, Source},
+    data_dir::DataDir,
+    pki::{Brought, FileCertificate, Material as _},
+};
 
 /// Commands about the configuration.
 #[derive(Debug, Subcommand)]
@@ -36,10 +41,26 @@ pub(super) fn run(context: &Context, command: &ConfigCommand) -> Result<Exit, Cl
     let effective = Effective::load(&context.global.config)?;
     let file = context.global.config.display().to_string();
     match command {
-        ConfigCommand::Check => context.output.print(&Checked { file, ok: true })?,
+        ConfigCommand::Check => {
+            check_files(&effective.config)?;
+            context.output.print(&Checked { file, ok: true })?;
+        }
         ConfigCommand::Show => context.output.print(&Shown { file, values: effective.values })?,
     }
     Ok(Exit::Ok)
+}
+
+/// The certificates that the configuration names, as a start would read them. A node may have another name by now than
+/// its configuration says, so one that names another node is no error of the configuration, unless there is no node yet.
+fn check_files(config: &Config) -> Result<(), AppError> {
+    if let Some((files, _)) = config.tls.brought() {
+        let brought = Brought::read(&files)?;
+        if DataDir::new(&config.node.data_dir).check_unprepared().is_ok() {
+            brought.check_name(None, &config.node.name)?;
+        }
+    }
+    config.tls.http().map(FileCertificate::read).transpose()?;
+    Ok(())
 }
 
 impl Present for Checked {

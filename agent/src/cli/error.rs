@@ -403,6 +403,7 @@ fn app_code(error: &AppError) -> &'static str {
         AppError::DataDir(DataDirError::NewerFormat { .. }) => "newer_format",
         AppError::DataDir(DataDirError::Io { .. }) => "data_dir",
         AppError::Identity(_) => "computer_id_unavailable",
+        AppError::Files(error) => error.code(),
         AppError::Pki(_) => "certificate_unusable",
         AppError::Store(OpenError::NewerFormat { .. }) => "newer_format",
         AppError::Store(_) => "store_unusable",

@@ -78,6 +78,11 @@ impl Cluster {
         self.standing.borrow().clone()
     }
 
+    /// The same, for whoever has to know when it changes.
+    pub fn watch_expelled(&self) -> watch::Receiver<Option<Arc<Expelled>>> {
+        self.standing.subscribe()
+    }
+
     /// Waits until the cluster has said that this node's data directory is a copy, or was rolled back: what
     /// its log holds can't be trusted, so it has to stop.
     pub async fn outdated(&self) -> Arc<Expelled> {

@@ -68,7 +68,7 @@ const fn list(section: &'static str, name: &'static str) -> Key {
 }
 
 /// All keys, in the order of the example file.
-pub(super) const KEYS: [Key; 32] = [
+pub(super) const KEYS: [Key; 36] = [
     text("node", "name"),
     text("node", "data_dir"),
     text("listen", "raft"),
@@ -91,6 +91,10 @@ pub(super) const KEYS: [Key; 32] = [
     number("cluster", "expected_nodes"),
     text("integrity", "scope"),
     text("tls", "certificate_lifetime"),
+    text("tls", "certificate_file"),
+    text("tls", "key_file"),
+    text("tls", "ca_file"),
+    text("tls", "node_certificates"),
     text("tls", "http_certificate_file"),
     text("tls", "http_key_file"),
     number("raft", "heartbeat_ms"),

@@ -33,7 +33,7 @@ use serde::Serialize;
 pub use error::{ConfigError, Source};
 pub use portal::{Portal, ProxyUrl};
 pub use show::{Effective, EffectiveValue};
-pub use tls::Tls;
+pub use tls::{NodeCertificates, Tls};
 
 /// What a node runs with: effective and checked.
 #[derive(Debug, Clone, Serialize)]

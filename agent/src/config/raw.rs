@@ -99,6 +99,10 @@ pub(super) struct RawIntegrity {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawTls {
     pub(super) certificate_lifetime: Option<String>,
+    pub(super) certificate_file: Option<PathBuf>,
+    pub(super) key_file: Option<PathBuf>,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) node_certificates: Option<String>,
     pub(super) http_certificate_file: Option<PathBuf>,
     pub(super) http_key_file: Option<PathBuf>,
 }

@@ -314,6 +314,9 @@ fn effective_values_are_complete_and_show_no_credentials() {
             "build.number",
             "portal.ca_file",
             "cluster.expected_nodes",
+            "tls.certificate_file",
+            "tls.key_file",
+            "tls.ca_file",
             "tls.http_certificate_file",
             "tls.http_key_file",
             "raft.snapshot_key_file"

@@ -3,6 +3,7 @@
 //! ```text
 //! tls/node.pem   certificate and private key in one file: replaced together or not at all
 //! tls/ca.crt     the CAs; above them a line with the version of this trust
+//! tls/beside.crt the cluster's certificate for the key that the administrator has brought, if one is
 //! ```
 //!
 //! Older directories hold the certificate in `tls/node.crt` and the key in `tls/node.key`, until the first renewal.
@@ -13,6 +14,7 @@ use super::{DataDir, DataDirError};
 
 const IDENTITY: &str = "tls/node.pem";
 const TRUSTED: &str = "tls/ca.crt";
+const BESIDE: &str = "tls/beside.crt";
 /// The two files of older directories.
 const PAIR: [&str; 2] = ["tls/node.crt", "tls/node.key"];
 /// What stands above the CAs, before the number. Readers of certificates skip it.
@@ -85,6 +87,22 @@ impl DataDir {
     /// See [`DataDir::save_node_file`].
     pub fn save_trusted(&self, trusted: &Trusted) -> Result<(), DataDirError> {
         self.write(TRUSTED, trusted.to_text().as_bytes())
+    }
+
+    /// The cluster's certificate for a brought key, PEM, if there is one.
+    ///
+    /// # Errors
+    /// See [`DataDir::node_key`].
+    pub fn beside(&self) -> Result<Option<String>, DataDirError> {
+        if self.path.join(BESIDE).exists() { self.text(BESIDE).map(Some) } else { Ok(None) }
+    }
+
+    /// Saves the cluster's certificate for a brought key. The key stays where it was brought.
+    ///
+    /// # Errors
+    /// See [`DataDir::save_node_file`].
+    pub fn save_beside(&self, certificate: &str) -> Result<(), DataDirError> {
+        self.write(BESIDE, certificate.as_bytes())
     }
 
     /// Saves the node's certificate and its key, both or none.

@@ -142,7 +142,11 @@ impl Keeper {
 
     /// What has to be written for this view. A license or binding that isn't trusted here is left out,
     /// which [`Licensing`] has told already.
+    /// A node that was taken out signs nothing more: its file ends being believed with its last receipt.
     fn due(&self, view: Arc<View>) -> Vec<(Rows, Wanted)> {
+        if self.licensing.is_removed(&view.state) {
+            return Vec::new();
+        }
         let Some(binding) = view.state.binding() else { return Vec::new() };
         let now = view.state.time();
         let mut due = Vec::new();

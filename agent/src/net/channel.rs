@@ -17,7 +17,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use super::link::{Attempts, Counted, Peer};
-use crate::pki::PeerIdentity;
+use crate::pki::{NodeTls, Presented, Side};
 
 /// How long TCP and TLS may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -32,8 +32,8 @@ pub struct ChannelOptions<F> {
     pub tls: Arc<ClientConfig>,
     /// The name that the server's certificate must have.
     pub server_name: ServerName<'static>,
-    /// The node that the certificate must have been issued to; none where any node will do.
-    pub node: Option<NodeId>,
+    /// The node that the certificate must have been issued to, and who judges what it shows; none where any node will do.
+    pub node: Option<(NodeId, NodeTls)>,
     /// What is known of the node; none if it is no member.
     pub peer: Option<Arc<Peer>>,
     /// The attempts to connect.
@@ -83,12 +83,16 @@ where
     let stream = TcpStream::connect(&address).await?;
     stream.set_nodelay(true)?;
     let stream = TlsConnector::from(options.tls.clone()).connect(options.server_name.clone(), stream).await?;
-    if let Some(node) = options.node {
-        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let peer = certificate.and_then(|der| PeerIdentity::from_certificate(der));
-        if peer.is_none_or(|peer| peer.node != node) {
-            let reason = format!("the server at {address} is not node {node}");
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    if let Some((node, tls)) = &options.node {
+        let denied = |reason| Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+        let chain = stream.get_ref().1.peer_certificates();
+        let shown = chain.and_then(|chain| tls.judge(chain, Side::Server));
+        match shown.filter(|shown| shown.identity.node == *node) {
+            None => return denied(format!("the server at {address} is not node {node}")),
+            Some(Presented { flaw: Some(flaw), .. }) => {
+                return denied(format!("the server at {address} is not let in: {flaw}; {}", flaw.hint()));
+            }
+            Some(_) => {}
         }
     }
     Ok(stream)

@@ -36,7 +36,11 @@ use super::{
     link::Counted,
     peers::Peers,
 };
-use crate::{metrics::Metrics, now_and_then::NowAndThen, pki::PeerIdentity};
+use crate::{
+    metrics::Metrics,
+    now_and_then::NowAndThen,
+    pki::{Flaw, NodeTls, PeerIdentity, Side},
+};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,6 +59,8 @@ pub enum PeerInfo {
         address: SocketAddr,
         /// Who the certificate names. Verified against the cluster's CA.
         identity: Option<PeerIdentity>,
+        /// Why it does not count all the same: what is wrong with the certificate that it brings besides.
+        flaw: Option<Flaw>,
     },
     /// A local process on a Unix socket.
     Local {
@@ -66,6 +72,8 @@ pub enum PeerInfo {
 /// Told of connections of nodes, by their certificates.
 #[derive(Clone)]
 pub struct Members {
+    /// Judges what they show.
+    pub tls: NodeTls,
     /// Counts their bytes.
     pub peers: Arc<Peers>,
     /// Told which node's connection was closed, unless this node closed it. A full queue is skipped:
@@ -210,7 +218,7 @@ impl Listener {
             return;
         }
         let Some(acceptor) = acceptor else {
-            return self.serve(stream, PeerInfo::Tcp { address, identity: None }).await;
+            return self.serve(stream, PeerInfo::Tcp { address, identity: None, flaw: None }).await;
         };
         let reason: Box<dyn fmt::Display + Send + Sync> =
             match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
@@ -227,9 +235,12 @@ impl Listener {
     }
 
     async fn serve_tls(&self, stream: TlsStream<TcpStream>, address: SocketAddr, handshake: Slot<Client>) {
-        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let identity = certificate.and_then(|der| PeerIdentity::from_certificate(der));
-        let peer = PeerInfo::Tcp { address, identity };
+        // Only a listener for members asks for certificates.
+        let chain = stream.get_ref().1.peer_certificates();
+        let shown =
+            self.told.as_ref().zip(chain).and_then(|(told, chain)| told.tls.judge(chain, Side::Client));
+        let (identity, flaw) = shown.map_or((None, None), |shown| (Some(shown.identity), shown.flaw));
+        let peer = PeerInfo::Tcp { address, identity, flaw };
         let Some(identity) = identity else {
             let client = Client::Address(neighbourhood(address.ip()));
             let Some(_place) = self.place(&self.strangers, client) else { return };
@@ -240,7 +251,7 @@ impl Listener {
         };
         let Some(_place) = self.place(&self.members, identity.node) else { return };
         drop(handshake);
-        let Some(Members { peers, closed }) = &self.told else {
+        let Some(Members { peers, closed, .. }) = &self.told else {
             return self.serve(stream, peer).await;
         };
         self.serve(Counted::new(stream, Some(peers.peer(identity.node))), peer).await;

@@ -120,7 +120,7 @@ impl Peers {
             address: move || addresses.of(node),
             tls: self.tls.client.clone(),
             server_name: self.tls.server_name(node)?,
-            node: Some(node),
+            node: Some((node, self.tls.clone())),
             peer: Some(known.peer.clone()),
             attempts: attempts.clone(),
         });
@@ -138,7 +138,7 @@ impl Peers {
             address: move || addresses.of(node),
             tls: self.tls.client.clone(),
             server_name: self.tls.server_name(node)?,
-            node: Some(node),
+            node: Some((node, self.tls.clone())),
             peer: None,
             attempts: Arc::default(),
         }))
@@ -153,7 +153,7 @@ impl Peers {
             address: move || Some(address.clone()),
             tls: self.tls.client.clone(),
             server_name: self.tls.server_name(node)?,
-            node: Some(node),
+            node: Some((node, self.tls.clone())),
             peer: None,
             attempts: Arc::default(),
         }))

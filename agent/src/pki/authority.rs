@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_license::Timestamp;
+use quorate_license::{NodeName, Timestamp};
 use quorate_raft_store::state::CaFingerprint;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{CertificateFacts, PeerIdentity, internal_name};
+use super::{Brought, BroughtName, CertificateFacts, PeerIdentity, internal_name};
 
 /// A CA is valid for this long.
 const CA_DAYS: u32 = 20 * 365;
@@ -45,7 +45,17 @@ pub enum PkiError {
     Tls(String),
 }
 
-fn certificate_error(what: &'static str) -> impl Fn(rcgen::Error) -> PkiError {
+impl PkiError {
+    /// The reason alone, for a message that says what it is about.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            PkiError::Certificate { source, .. } => source.to_string(),
+            PkiError::Pem { reason, .. } | PkiError::Tls(reason) => reason.clone(),
+        }
+    }
+}
+
+pub(super) fn certificate_error(what: &'static str) -> impl Fn(rcgen::Error) -> PkiError {
     move |source| PkiError::Certificate { what, source }
 }
 
@@ -62,6 +72,17 @@ pub struct CertificateSubject {
     pub identity: PeerIdentity,
     /// Host names and IP addresses at which it is reached.
     pub hosts: Vec<String>,
+    /// The brought certificate of the same key, if it is issued beside one.
+    pub beside: Option<Beside>,
+}
+
+/// What a certificate says of the brought one that it is shown beside.
+#[derive(Debug, Clone)]
+pub struct Beside {
+    /// The name that the brought one has to give.
+    pub name: NodeName,
+    /// When the brought one ends; this one ends then, too, so that whoever looks at it is warned of both.
+    pub not_after: Timestamp,
 }
 
 /// A node's TLS key, and the request for its certificate.
@@ -84,6 +105,16 @@ impl NodeTlsKey {
             .and_then(|request| request.pem())
             .map_err(certificate_error("certificate request"))?;
         Ok(NodeTlsKey { key: Zeroizing::new(key.serialize_pem()), request })
+    }
+}
+
+impl Brought {
+    /// The brought key, and the request for the cluster's certificate for it.
+    ///
+    /// # Errors
+    /// [`PkiError`] for a kind of key that the cluster's CA does not certify.
+    pub fn request(&self) -> Result<NodeTlsKey, PkiError> {
+        super::brought::request(&self.pair)
     }
 }
 
@@ -184,6 +215,12 @@ impl Authority {
         let mut params = CertificateParams::new(names).map_err(&error)?;
         let uri = subject.identity.to_string().try_into().map_err(&error)?;
         params.subject_alt_names.push(SanType::URI(uri));
+        if let Some(beside) = &subject.beside {
+            let PeerIdentity { cluster_id, role, .. } = subject.identity;
+            let name = BroughtName { domain: cluster_id.to_string(), role, name: beside.name.clone() };
+            let uri = name.to_string().try_into().map_err(&error)?;
+            params.subject_alt_names.push(SanType::URI(uri));
+        }
         params.distinguished_name = common_name(&format!("Quorate node {}", subject.identity.node));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =
@@ -192,6 +229,7 @@ impl Authority {
         let lifetime_ms = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX / 2);
         let before_ms = BEFORE_MS.min(lifetime_ms / BEFORE_PART);
         let not_after = later.plus_ms(lifetime_ms).min(ca.not_after);
+        let not_after = subject.beside.as_ref().map_or(not_after, |beside| not_after.min(beside.not_after));
         set_validity(&mut params, earlier.plus_ms(-before_ms), not_after);
         request.params = params;
         Ok(request.signed_by(&self.issuer()?).map_err(&error)?.pem())

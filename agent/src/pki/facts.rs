@@ -1,10 +1,13 @@
 //! What a certificate says of itself, for lists, metrics and decisions about its renewal.
 
-use quorate_license::Timestamp;
+use quorate_license::{NodeName, Timestamp};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::{
+    certification_request::X509CertificationRequest,
+    prelude::{FromDer, X509Certificate},
+};
 
-use super::{PeerIdentity, PkiError};
+use super::{PeerIdentity, PkiError, brought::certified_name};
 
 /// What a certificate says of itself. Nothing of it is verified here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +22,11 @@ pub struct CertificateFacts {
     pub common_name: String,
     /// The node that it was issued to, if it names one.
     pub identity: Option<PeerIdentity>,
+    /// The name for which it is shown beside a brought certificate, if it is.
+    pub certified_name: Option<NodeName>,
     subject: Vec<u8>,
     issuer: Vec<u8>,
+    key: Vec<u8>,
 }
 
 impl CertificateFacts {
@@ -31,7 +37,17 @@ impl CertificateFacts {
     pub fn from_pem(pem: &str, what: &'static str) -> Result<Self, PkiError> {
         let wrong = |reason: String| PkiError::Pem { what, reason };
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| wrong(error.to_string()))?;
-        let (_, certificate) = X509Certificate::from_der(&der).map_err(|error| wrong(error.to_string()))?;
+        Self::from_der(&der, what)
+    }
+
+    /// Reads a certificate, DER.
+    ///
+    /// # Errors
+    /// As [`CertificateFacts::from_pem`].
+    pub fn from_der(der: &[u8], what: &'static str) -> Result<Self, PkiError> {
+        let wrong = |reason: String| PkiError::Pem { what, reason };
+        let (_, certificate) = X509Certificate::from_der(der).map_err(|error| wrong(error.to_string()))?;
+        let identity = PeerIdentity::from_certificate(der);
         let time = |time: x509_parser::time::ASN1Time| Timestamp::from_unix_ms(time.timestamp() * 1000);
         let common_name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
         Ok(CertificateFacts {
@@ -39,15 +55,29 @@ impl CertificateFacts {
             not_before: time(certificate.validity().not_before),
             not_after: time(certificate.validity().not_after),
             common_name: common_name.unwrap_or_default().to_owned(),
-            identity: PeerIdentity::from_certificate(&der),
+            identity,
+            certified_name: identity.and_then(|identity| certified_name(der, &identity)),
             subject: certificate.subject().as_raw().to_vec(),
             issuer: certificate.issuer().as_raw().to_vec(),
+            key: certificate.public_key().raw.to_vec(),
         })
     }
 
     /// Whether it names this CA as its issuer. Every CA of a cluster has a name of its own.
     pub fn is_issued_by(&self, ca: &CertificateFacts) -> bool {
         self.issuer == ca.subject
+    }
+
+    /// Whether it is for the same key as another one.
+    pub fn has_key_of(&self, other: &CertificateFacts) -> bool {
+        self.key == other.key
+    }
+
+    /// Whether a certificate request, PEM, is for the same key.
+    pub fn is_for_request(&self, request: &str) -> bool {
+        let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(request.as_bytes()) else { return false };
+        X509CertificationRequest::from_der(&pem.contents)
+            .is_ok_and(|(_, request)| request.certification_request_info.subject_pki.raw == self.key)
     }
 
     /// When two thirds of its life are over.
@@ -83,7 +113,8 @@ mod tests {
         let [old, new] = [0, 1].map(|number| Authority::create(&cluster_id, number, now).unwrap());
         let identity =
             PeerIdentity { cluster_id, epoch_number: 1, role: NodeRole::Spooler, node: NodeId::new(1, 4) };
-        let subject = CertificateSubject { identity, hosts: vec!["sc-1.example.com".to_owned()] };
+        let subject =
+            CertificateSubject { identity, hosts: vec!["sc-1.example.com".to_owned()], beside: None };
         let request = NodeTlsKey::generate().unwrap().request;
         let pem = new.issue(&request, &subject, 90 * DAY, now).unwrap();
         let facts = CertificateFacts::from_pem(&pem, "node certificate").unwrap();

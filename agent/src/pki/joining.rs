@@ -16,21 +16,30 @@ use rustls::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    PeerIdentity, PkiError,
+    Brought, BroughtPolicy, PeerIdentity, PkiError, Side,
+    brought::{cluster_certificate, judge},
     tls::{provider, tls_error, with_client_alpn},
 };
+use crate::clock;
 
 /// TLS for a joiner: it trusts the CA with this SHA-256, wherever the server is. It has nothing to
-/// show yet.
+/// show yet. If it brings a certificate, and so asks one of others, the server has to show one of a CA that it trusts.
 ///
 /// # Errors
 /// [`PkiError::Tls`].
-pub fn pinned_client(ca_fingerprint: [u8; 32]) -> Result<Arc<ClientConfig>, PkiError> {
+pub fn pinned_client(
+    ca_fingerprint: [u8; 32],
+    brought: Option<(BroughtPolicy, Arc<Brought>)>,
+) -> Result<Arc<ClientConfig>, PkiError> {
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(tls_error)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(PinnedCa { ca_fingerprint, provider: provider() }))
+        .with_custom_certificate_verifier(Arc::new(PinnedCa {
+            ca_fingerprint,
+            brought,
+            provider: provider(),
+        }))
         .with_no_client_auth();
     Ok(Arc::new(with_client_alpn(config)))
 }
@@ -40,6 +49,7 @@ pub fn pinned_client(ca_fingerprint: [u8; 32]) -> Result<Arc<ClientConfig>, PkiE
 #[derive(Debug)]
 struct PinnedCa {
     ca_fingerprint: [u8; 32],
+    brought: Option<(BroughtPolicy, Arc<Brought>)>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -65,11 +75,19 @@ impl ServerCertVerifier for PinnedCa {
         let mut roots = RootCertStore::empty();
         roots.add(ca.clone().into_owned())?;
         let algorithms = self.provider.signature_verification_algorithms.all;
-        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let cluster = cluster_certificate(end_entity, intermediates).unwrap_or(end_entity);
+        let certificate = ParsedCertificate::try_from(cluster)?;
         verify_server_cert_signed_by_trust_anchor(&certificate, &roots, intermediates, now, algorithms)?;
         // A Spooler Controller can't admit nodes, and must not see a token.
-        if PeerIdentity::from_certificate(end_entity).is_none_or(|peer| peer.role != NodeRole::Management) {
+        if PeerIdentity::from_certificate(cluster).is_none_or(|peer| peer.role != NodeRole::Management) {
             return Err(Error::General("the server is not a Management Server".to_owned()));
+        }
+        let chain: Vec<_> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
+        let policy = self.brought.as_ref().map(|(policy, brought)| (*policy, &brought.trust));
+        if let Some(flaw) =
+            judge(&chain, Side::Server, policy, [clock::now(); 2]).and_then(|presented| presented.flaw)
+        {
+            return Err(Error::General(flaw.to_string()));
         }
         Ok(ServerCertVerified::assertion())
     }

@@ -10,6 +10,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use quorate_license::{NodeName, NodeRole, Timestamp};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
     client::{
@@ -25,7 +26,8 @@ use rustls::{
 };
 
 use super::{
-    CertificateFacts, PkiError,
+    Brought, BroughtPolicy, CertificateFacts, Flaw, PkiError, Presented, Side,
+    brought::{BroughtTrust, check_brought, cluster_certificate, judge},
     tls::{certificates, provider, roots, tls_error},
 };
 use crate::{
@@ -37,6 +39,8 @@ use crate::{
 pub(super) struct Shown {
     moment: ArcSwap<Moment>,
     clock: ClusterClock,
+    /// What brought certificates are asked for; none if this node has none of its own.
+    policy: Option<BroughtPolicy>,
 }
 
 struct Moment {
@@ -44,24 +48,42 @@ struct Moment {
     facts: CertificateFacts,
     servers: Arc<WebPkiServerVerifier>,
     clients: Arc<dyn ClientCertVerifier>,
+    brought: Option<Arc<BroughtTrust>>,
+    /// When what is shown to those that are called ends; at once if none of the trusted CAs has issued it.
+    ends: Timestamp,
 }
 
 impl Moment {
-    /// The node's certificate with the CAs' behind it: joiners find the CA's hash in what is presented.
-    fn new(files: &TlsFiles, bridges: &[String]) -> Result<Self, PkiError> {
+    /// The node's certificate with the CAs' behind it: joiners find the CA's hash in what is presented. A brought
+    /// certificate of the same key stands before them, with its own chain.
+    fn new(files: &TlsFiles, bridges: &[String], brought: Option<&Brought>) -> Result<Self, PkiError> {
         let trusted = &files.trusted.certificates;
-        let mut chain = certificates(&files.identity, "node certificate")?;
+        let facts = CertificateFacts::from_pem(&files.identity, "node certificate")?;
+        let beside = brought.filter(|brought| brought.pair.facts.has_key_of(&facts));
+        let mut chain = beside.map(|brought| brought.pair.chain.clone()).unwrap_or_default();
+        chain.extend(certificates(&files.identity, "node certificate")?);
         chain.extend(certificates(trusted, "CA certificate")?);
         for bridge in bridges {
             chain.extend(certificates(bridge, "CA certificate")?);
         }
         let key = PrivateKeyDer::from_pem_slice(files.identity.as_bytes())
             .map_err(|error| PkiError::Pem { what: "TLS key", reason: error.to_string() })?;
+        let cas: Vec<_> = certificates(trusted, "CA certificate")?
+            .iter()
+            .map(|ca| CertificateFacts::from_der(ca, "CA certificate"))
+            .collect::<Result<_, _>>()?;
+        let ends = match beside {
+            _ if !cas.iter().any(|ca| facts.is_issued_by(ca)) => Timestamp::ZERO,
+            Some(brought) => brought.pair.facts.not_after.min(facts.not_after),
+            None => facts.not_after,
+        };
         let roots = roots(trusted)?;
         let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider());
         Ok(Moment {
             certificate: Arc::new(CertifiedKey::from_der(chain, key, &provider()).map_err(tls_error)?),
-            facts: CertificateFacts::from_pem(&files.identity, "node certificate")?,
+            ends,
+            facts,
+            brought: brought.map(|brought| brought.trust.clone()),
             servers: WebPkiServerVerifier::builder_with_provider(roots, provider())
                 .build()
                 .map_err(tls_error)?,
@@ -71,8 +93,13 @@ impl Moment {
 }
 
 impl Shown {
-    pub(super) fn new(files: &TlsFiles, bridges: &[String], clock: ClusterClock) -> Result<Self, PkiError> {
-        Ok(Shown { moment: ArcSwap::from_pointee(Moment::new(files, bridges)?), clock })
+    pub(super) fn new(
+        files: &TlsFiles,
+        clock: ClusterClock,
+        brought: Option<&Brought>,
+        policy: Option<BroughtPolicy>,
+    ) -> Result<Self, PkiError> {
+        Ok(Shown { moment: ArcSwap::from_pointee(Moment::new(files, &[], brought)?), clock, policy })
     }
 
     /// Verifies by this machine's clock, and if that finds a certificate ended or not begun, by the cluster's time.
@@ -89,9 +116,36 @@ impl Shown {
         verify(UnixTime::since_unix_epoch(Duration::from_secs(seconds))).map_err(|_| refused)
     }
 
-    pub(super) fn replace(&self, files: &TlsFiles, bridges: &[String]) -> Result<(), PkiError> {
-        self.moment.store(Arc::new(Moment::new(files, bridges)?));
+    pub(super) fn replace(
+        &self,
+        files: &TlsFiles,
+        bridges: &[String],
+        brought: Option<&Brought>,
+    ) -> Result<(), PkiError> {
+        self.moment.store(Arc::new(Moment::new(files, bridges, brought)?));
         Ok(())
+    }
+
+    /// This machine's time and the cluster's.
+    fn times(&self) -> [Timestamp; 2] {
+        [clock::now(), self.clock.now()]
+    }
+
+    /// Who has shown this in a handshake, and what is wrong with it.
+    pub(super) fn judge(&self, chain: &[CertificateDer<'_>], side: Side) -> Option<Presented> {
+        let now = self.moment.load();
+        judge(chain, side, self.policy.zip(now.brought.as_ref()), self.times())
+    }
+
+    /// What is wrong with a certificate that a node brings, by what it says of itself.
+    pub(super) fn check_brought(
+        &self,
+        chain: &[CertificateDer<'_>],
+        role: NodeRole,
+        name: &NodeName,
+    ) -> Result<(), Flaw> {
+        let now = self.moment.load();
+        check_brought(chain, (role, name), self.policy.zip(now.brought.as_ref()), self.times())
     }
 }
 
@@ -117,11 +171,11 @@ impl ResolvesServerCert for Shown {
 }
 
 impl ResolvesClientCert for Shown {
-    /// None once the certificate has ended: a server would refuse the connection, and without a certificate a
-    /// node can still ask for a new one.
+    /// None once the certificate has ended, or if its CA was forgotten since: a server would refuse the connection, and
+    /// without a certificate a node can still ask for a new one.
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let now = self.moment.load();
-        let ends = now.facts.not_after;
+        let ends = now.ends;
         // A node that was off may not know how late it is by the cluster's time.
         let valid = clock::now() < ends || (self.clock.is_heard() && self.clock.now() < ends);
         valid.then(|| now.certificate.clone())
@@ -142,8 +196,9 @@ impl ServerCertVerifier for Shown {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let servers = self.moment.load().servers.clone();
+        let cluster = cluster_certificate(end_entity, intermediates).unwrap_or(end_entity);
         self.by_either_clock(now, |now| {
-            servers.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            servers.verify_server_cert(cluster, intermediates, server_name, ocsp_response, now)
         })
     }
 
@@ -187,7 +242,8 @@ impl ClientCertVerifier for Shown {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let clients = self.moment.load().clients.clone();
-        self.by_either_clock(now, |now| clients.verify_client_cert(end_entity, intermediates, now))
+        let cluster = cluster_certificate(end_entity, intermediates).unwrap_or(end_entity);
+        self.by_either_clock(now, |now| clients.verify_client_cert(cluster, intermediates, now))
     }
 
     fn verify_tls12_signature(

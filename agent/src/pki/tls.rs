@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use quorate_license::{ClusterId, NodeId};
+use quorate_license::{ClusterId, NodeId, NodeName, NodeRole};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     client::Resumption,
@@ -14,7 +14,7 @@ use rustls::{
     server::{NoServerSessionStorage, ResolvesServerCert},
 };
 
-use super::{PkiError, internal_name, shown::Shown};
+use super::{Brought, BroughtPolicy, Flaw, PkiError, Presented, Side, internal_name, shown::Shown};
 use crate::{clock::ClusterClock, data_dir::TlsFiles};
 
 /// Makes the one crypto provider of this project the process's default, for libraries that look for
@@ -30,6 +30,24 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 
 pub(super) fn tls_error(error: impl std::fmt::Display) -> PkiError {
     PkiError::Tls(error.to_string())
+}
+
+/// Why a certificate is refused, in words.
+pub(super) fn reason(error: &rustls::Error) -> String {
+    use rustls::{CertificateError, Error};
+    match error {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "its issuer is none of them, and no certificate beside it leads to one".to_owned()
+        }
+        Error::InvalidCertificate(CertificateError::BadSignature) => {
+            "it is not signed by the CA whose name it bears".to_owned()
+        }
+        Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "it has ended".to_owned()
+        }
+        Error::InvalidCertificate(other) => other.to_string(),
+        other => other.to_string(),
+    }
 }
 
 /// The certificates of a PEM text; at least one.
@@ -77,12 +95,19 @@ pub struct NodeTls {
 }
 
 impl NodeTls {
-    /// TLS with these files. Certificates are judged by `clock`, too.
+    /// TLS with these files. Certificates are judged by `clock`, too. `policy` says which brought certificates other
+    /// nodes have to show; none if this node has none.
     ///
     /// # Errors
     /// [`PkiError`] if a file is not what it should be.
-    pub fn new(files: &TlsFiles, cluster_id: ClusterId, clock: ClusterClock) -> Result<Self, PkiError> {
-        let shown = Arc::new(Shown::new(files, &[], clock)?);
+    pub fn new(
+        files: &TlsFiles,
+        cluster_id: ClusterId,
+        clock: ClusterClock,
+        brought: Option<&Brought>,
+        policy: Option<BroughtPolicy>,
+    ) -> Result<Self, PkiError> {
+        let shown = Arc::new(Shown::new(files, clock, brought, policy)?);
         let mut client = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(tls_error)?
@@ -108,12 +133,37 @@ impl NodeTls {
     }
 
     /// From now on new connections show this certificate and trust these CAs; those that are open stay.
-    /// `bridges` are certificates of one CA by another, for joiners that trust only one of them.
+    /// `bridges` are certificates of one CA by another, for joiners that trust only one of them. `brought` is shown if it
+    /// is of the same key; its CAs count in any case.
     ///
     /// # Errors
     /// [`PkiError`] if a file is not what it should be, or the key is not the certificate's; nothing is changed.
-    pub fn show(&self, files: &TlsFiles, bridges: &[String]) -> Result<(), PkiError> {
-        self.shown.replace(files, bridges)
+    pub fn show(
+        &self,
+        files: &TlsFiles,
+        bridges: &[String],
+        brought: Option<&Brought>,
+    ) -> Result<(), PkiError> {
+        self.shown.replace(files, bridges, brought)
+    }
+
+    /// Who has shown these certificates in a handshake, and what is wrong with them by this node's policy; none if no node
+    /// of the cluster has.
+    pub fn judge(&self, chain: &[CertificateDer<'_>], side: Side) -> Option<Presented> {
+        self.shown.judge(chain, side)
+    }
+
+    /// What a node brings that is no member yet, PEM, judged by this node's policy.
+    ///
+    /// # Errors
+    /// [`Flaw`].
+    pub fn check_brought(&self, chain: &str, role: NodeRole, name: &NodeName) -> Result<(), Flaw> {
+        let chain = if chain.is_empty() {
+            Vec::new()
+        } else {
+            certificates(chain, "brought certificate").map_err(|error| Flaw::OtherCa(error.reason()))?
+        };
+        self.shown.check_brought(&chain, role, name)
     }
 
     /// The name that a caller expects of a node.

@@ -15,7 +15,7 @@ use quorate_raft_store::{
 };
 use subtle::ConstantTimeEq;
 
-use super::{Signer, trusted};
+use super::{Signer, certificates::MAX_CHAIN_BYTES, trusted};
 use crate::{
     api::{ApiError, ErrorKind},
     cluster::Cluster,
@@ -62,6 +62,10 @@ pub struct Joiner {
     pub wait: Duration,
     /// The node whose place it takes, on the same computer; none: it is a further node.
     pub replace: Option<NodeName>,
+    /// The certificate of its own that it will show, PEM with its chain; empty: it brings none.
+    pub brought: String,
+    /// The request for the cluster's certificate for the same key, PEM; empty without one.
+    pub brought_request: String,
 }
 
 impl Joiner {
@@ -74,6 +78,8 @@ impl Joiner {
             ("node-to-node address", &self.addresses.raft, 262),
             ("management address", &self.addresses.http, 262),
             ("certificate request", &self.certificate_request, 8192),
+            ("brought certificate", &self.brought, MAX_CHAIN_BYTES),
+            ("request beside the brought certificate", &self.brought_request, 8192),
         ];
         let hardware = self.host.hardware.iter().map(|text| ("hardware hash", text, 128));
         for (what, text, most) in texts.into_iter().chain(hardware) {
@@ -110,6 +116,8 @@ pub struct Admitted {
     pub role: NodeRole,
     /// Its certificate, PEM.
     pub certificate: String,
+    /// The certificate that it shows beside the one that it brings, PEM, if it brings one.
+    pub certificate_beside: Option<String>,
     /// Whom it shall trust.
     pub trusted: Trusted,
     /// For Management Servers only.
@@ -163,6 +171,13 @@ impl Admission {
         let (token_role, approval) = self.token_role(&token, joiner.key).await?;
         let role = joiner.role.unwrap_or(token_role);
         joiner.check()?;
+        // A node that nobody would let in is not admitted.
+        let beside = if joiner.brought.is_empty() {
+            self.signer.check_brought("", role, &joiner.name)?;
+            None
+        } else {
+            Some(self.signer.beside(&joiner.brought, &joiner.brought_request, role, &joiner.name)?)
+        };
         let authority = self.signer.authority(&self.cluster.view().state)?;
         let subject = |node, hosts| CertificateSubject {
             identity: PeerIdentity {
@@ -172,6 +187,7 @@ impl Admission {
                 node,
             },
             hosts,
+            beside: None,
         };
         // Tried before the token is used up: a request or a host name that no certificate can have.
         let trial = subject(NodeId::default(), setup::hosts_of(&joiner.addresses));
@@ -222,12 +238,20 @@ impl Admission {
         // The CA of this moment: it may have been rotated since.
         let authority = self.signer.authority(&view.state)?;
         let certificate = self.signer.issue(&authority, &joiner.certificate_request, &subject)?;
+        let certificate_beside = match beside {
+            Some(beside) => {
+                let subject = CertificateSubject { beside: Some(beside), ..subject };
+                Some(self.signer.issue(&authority, &joiner.brought_request, &subject)?)
+            }
+            None => None,
+        };
         Ok(Admitted {
             cluster_id: self.own.cluster_id,
             epoch: self.own.epoch,
             node,
             role,
             certificate,
+            certificate_beside,
             trusted: trusted(&view.state),
             management_key: (role == NodeRole::Management).then(|| management_key.clone()),
         })

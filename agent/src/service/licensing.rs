@@ -12,7 +12,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use quorate_license::{
@@ -25,7 +25,9 @@ use quorate_raft_store::{
     state::{InstalledBinding, InstalledLicense, Node},
 };
 
-use crate::{clock::ClusterClock, host::HostComputer};
+use tokio::sync::watch;
+
+use crate::{clock::ClusterClock, cluster::Expelled, host::HostComputer};
 
 /// How long a status is kept while no entry is applied, in milliseconds.
 const KEEP_MS: i64 = 1000;
@@ -44,6 +46,8 @@ struct Shared {
     roots: Arc<TrustRoots>,
     /// Which computer this node is on, if somebody looks.
     computer: Option<Arc<HostComputer>>,
+    /// What the cluster says of this node, if somebody listens.
+    standing: OnceLock<watch::Receiver<Option<Arc<Expelled>>>>,
     known: RwLock<HashMap<TenantId, Arc<Known>>>,
 }
 
@@ -93,7 +97,15 @@ impl Licensing {
     /// Answers for `node` from `views`, trusting what `roots` verify.
     pub fn new(views: Arc<Views>, node: NodeId, roots: Arc<TrustRoots>) -> Self {
         let clock = ClusterClock::new(views.clone());
-        let shared = Shared { views, clock, node, roots, computer: None, known: RwLock::default() };
+        let shared = Shared {
+            views,
+            clock,
+            node,
+            roots,
+            computer: None,
+            standing: OnceLock::new(),
+            known: RwLock::default(),
+        };
         Licensing { shared: Arc::new(shared) }
     }
 
@@ -106,13 +118,21 @@ impl Licensing {
         roots: Arc<TrustRoots>,
         computer: Arc<HostComputer>,
     ) -> Self {
-        let shared = Shared { views, clock, node, roots, computer: Some(computer), known: RwLock::default() };
+        let computer = Some(computer);
+        let (standing, known) = (OnceLock::new(), RwLock::default());
+        let shared = Shared { views, clock, node, roots, computer, standing, known };
         Licensing { shared: Arc::new(shared) }
     }
 
     /// The time by which licenses are judged here.
     pub fn now(&self) -> Timestamp {
         self.shared.clock.judging_time()
+    }
+
+    /// From now on also hears what other nodes say of this one, which may be earlier than its own log. Called once.
+    pub fn listen(&self, standing: watch::Receiver<Option<Arc<Expelled>>>) {
+        // A process is in one cluster: a second one is the same.
+        let _ = self.shared.standing.set(standing);
     }
 
     /// The views that it answers from.
@@ -142,6 +162,14 @@ impl Licensing {
         let view = self.shared.views.current();
         let now = self.now();
         self.standing(tenant, view, now).check(self.shared.node, feature, quantity, now)
+    }
+
+    /// Whether this node was taken out of the cluster, by its own log or by what another node has told it.
+    pub fn is_removed(&self, state: &State) -> bool {
+        let told = |standing: &watch::Receiver<Option<Arc<Expelled>>>| {
+            standing.borrow().as_ref().is_some_and(|expelled| expelled.is_removed())
+        };
+        state.is_gone(self.shared.node) || self.shared.standing.get().is_some_and(told)
     }
 
     fn standing(&self, tenant: &TenantId, view: Arc<View>, now: Timestamp) -> Standing {
@@ -191,6 +219,9 @@ impl Licensing {
         binding: Option<&InstalledBinding>,
         now: Timestamp,
     ) -> StatusReport {
+        if self.is_removed(state) {
+            return quorate_license::of_removed_node();
+        }
         let mut nodes: Vec<RegisteredNode> = match license {
             Some(_) => state.nodes().values().map(Node::registered).collect(),
             None => Vec::new(),

@@ -166,3 +166,20 @@ fn a_computer_that_nobody_has_accepted_has_the_time_of_a_node_that_is_not_bound(
     let others = on_computer(&views, 1, again);
     assert!(check(&others, "scan", 1).decision.allowed, "the other nodes go on");
 }
+
+#[test]
+fn a_node_of_which_another_one_says_that_it_was_taken_out_is_refused_with_the_way_out() {
+    let told = |code: &str| {
+        let licensing = licensing(&Installation::licensed(), samples::roots(), 1);
+        let expelled = Expelled { code: code.to_owned(), message: "words".to_owned(), by_peer: true };
+        let (_tell, heard) = watch::channel(Some(Arc::new(expelled)));
+        licensing.listen(heard);
+        licensing
+    };
+    assert_eq!(codes(&told("node_rolled_back"))[0], "licensed", "what it holds is judged by others");
+    let removed = told("node_removed");
+    assert_eq!(codes(&removed), ["node_removed"; 4]);
+    let standing = removed.status(&TenantId::default_tenant());
+    assert_eq!(standing.report().status.as_str(), "invalid");
+    assert!(standing.next_step().contains("quorate join"), "{}", standing.next_step());
+}

@@ -23,7 +23,7 @@ pub use activation::{
 pub use admission::{Admission, Admitted, Joiner};
 pub use certificates::{
     CaStatus, CaSummary, CaWait, Certificates, CertificatesOptions, Signer, ca_status, certificate_warnings,
-    keep_rotation, rotate_ca, trusted,
+    keep_rotation, rotate_ca, stands_beside, trusted,
 };
 pub use computer::watch_computer;
 pub use health::{Condition, Health, NodeHealth, even_voters, health};

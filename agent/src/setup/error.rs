@@ -6,7 +6,7 @@ use quorate_raft_store::{codec::CodecError, seal::SealError};
 use crate::{
     data_dir::DataDirError,
     host::IdentityError,
-    pki::{ParseTokenError, PkiError},
+    pki::{FilesError, ParseTokenError, PkiError},
 };
 
 /// Why `init` or `join` did nothing, or did not end.
@@ -21,6 +21,9 @@ pub enum SetupError {
     /// Keys or certificates can't be made.
     #[error(transparent)]
     Pki(#[from] PkiError),
+    /// The certificate that this node is to bring can't be used.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// The token is not one.
     #[error(transparent)]
     Token(#[from] ParseTokenError),
@@ -69,6 +72,7 @@ impl SetupError {
             SetupError::Pki(_) | SetupError::Seal(_) | SetupError::Codec(_) | SetupError::Randomness(_) => {
                 "internal"
             }
+            SetupError::Files(error) => error.code(),
             SetupError::Token(_) => "token_malformed",
             SetupError::Role { .. } => "token_role_mismatch",
             SetupError::Unreachable(_) => "unreachable",

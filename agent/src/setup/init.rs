@@ -13,13 +13,13 @@ use quorate_raft_store::{
 };
 use zeroize::Zeroizing;
 
-use super::{SetupError, addresses, error::random, hosts_of};
+use super::{SetupError, addresses, brought, error::random, hosts_of};
 use crate::{
     clock,
     config::Config,
     data_dir::{DataDir, NodeFile, TlsFiles, Trusted, identity},
     host,
-    pki::{AdminToken, Authority, CertificateSubject, NodeTlsKey, PeerIdentity, secret_hash},
+    pki::{AdminToken, Authority, Beside, CertificateSubject, NodeTlsKey, PeerIdentity, secret_hash},
 };
 
 /// The administrator's first token is valid for this long.
@@ -52,6 +52,7 @@ pub struct InitReport {
 pub fn init(config: &Config, options: InitOptions) -> Result<InitReport, SetupError> {
     let dir = DataDir::new(&config.node.data_dir);
     dir.check_unprepared()?;
+    let brought = brought(config, Some(NodeRole::Management))?;
     let computer_id = host::computer_id(&config.identity)?;
     dir.create()?;
     let _lock = dir.lock()?;
@@ -75,8 +76,18 @@ pub fn init(config: &Config, options: InitOptions) -> Result<InitReport, SetupEr
             node: node_id,
         },
         hosts: hosts_of(&addresses),
+        beside: None,
     };
     let certificate = authority.issue(&tls_key.request, &subject, config.tls.certificate_lifetime, now)?;
+    let certificate_beside = match &brought {
+        Some((_, brought)) => {
+            let beside = Beside { name: config.node.name.clone(), not_after: brought.pair.facts.not_after };
+            let subject = CertificateSubject { beside: Some(beside), ..subject };
+            let request = brought.request()?.request;
+            Some(authority.issue(&request, &subject, config.tls.certificate_lifetime, now)?)
+        }
+        None => None,
+    };
     let admin_token =
         AdminToken { id: TokenId(u64::from_le_bytes(random()?)), secret: Zeroizing::new(random()?) };
 
@@ -116,6 +127,9 @@ pub fn init(config: &Config, options: InitOptions) -> Result<InitReport, SetupEr
         trusted: Trusted { version: 0, certificates: authority.certificate().to_owned() },
         identity: identity(&certificate, &tls_key.key),
     })?;
+    if let Some(certificate) = certificate_beside {
+        dir.save_beside(&certificate)?;
+    }
     dir.save_bootstrap(&codec::encode(&command)?)?;
     let admin_token_file = dir.save_admin_token(&admin_token.expose())?;
     let name = config.node.name.clone();

@@ -16,14 +16,17 @@ use sha2::{Digest, Sha256};
 use tonic::Status;
 use zeroize::Zeroizing;
 
-use super::{SetupError, addresses, error::random};
+use super::{SetupError, addresses, brought, error::random};
 use crate::{
     api::status_parts,
     config::Config,
     data_dir::{DataDir, NodeFile, TlsFiles, Trusted, identity},
     host,
     net::{ChannelOptions, tls_channel},
-    pki::{JoinToken, NodeTlsKey, PeerIdentity, ca_certificates, ca_fingerprint, pinned_client},
+    pki::{
+        Brought, CertificateFacts, JoinToken, NodeTlsKey, PeerIdentity, ca_certificates, ca_fingerprint,
+        pinned_client,
+    },
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -78,6 +81,7 @@ pub async fn join(
     let token: JoinToken = options.token.expose_secret().parse()?;
     let dir = DataDir::new(&config.node.data_dir);
     dir.check_unprepared()?;
+    let brought = brought(config, options.role)?;
     let computer_id = host::computer_id(&config.identity)?;
     dir.create()?;
     let _lock = dir.lock()?;
@@ -117,8 +121,13 @@ pub async fn join(
         certificate_request: tls_key.request.clone(),
         replace: if options.replace { config.node.name.to_string() } else { String::new() },
         wait_seconds: 0,
+        brought_certificate: brought.as_ref().map(|(_, it)| it.pair.chain_pem.clone()).unwrap_or_default(),
+        brought_request: match &brought {
+            Some((_, brought)) => brought.request()?.request,
+            None => String::new(),
+        },
     };
-    let tls = pinned_client(token.ca_fingerprint)?;
+    let tls = pinned_client(token.ca_fingerprint, brought.clone())?;
     let waiting =
         Waiting { name: config.node.name.to_string(), key_fingerprint: key_fingerprint(&node_key.public()) };
     let asked = ask_until_decided(&options, tls, request, || waits(&waiting));
@@ -128,7 +137,7 @@ pub async fn join(
         )),
         error => error,
     })?;
-    prepare(config, &dir, response, tls_key, &token)
+    prepare(config, &dir, response, (tls_key, brought.map(|(_, brought)| brought)), &token)
 }
 
 /// SHA-256 of a node key, hexadecimal: a joiner prints it, and an administrator sees it before accepting the node.
@@ -233,7 +242,7 @@ fn prepare(
     config: &Config,
     dir: &DataDir,
     response: JoinResponse,
-    tls_key: NodeTlsKey,
+    (tls_key, brought): (NodeTlsKey, Option<Arc<Brought>>),
     token: &JoinToken,
 ) -> Result<JoinReport, SetupError> {
     let answer = |what: &str| SetupError::Answer(format!("it names no valid {what}"));
@@ -249,6 +258,15 @@ fn prepare(
     let expected = PeerIdentity { cluster_id, epoch_number: epoch.number, role, node: node_id };
     if PeerIdentity::from_pem(&response.certificate)? != Some(expected) {
         return Err(SetupError::Answer("its certificate is not this node's".to_owned()));
+    }
+    if let Some(brought) = brought {
+        let beside = &response.certificate_beside;
+        let facts = CertificateFacts::from_pem(beside, "certificate beside the brought one")?;
+        if facts.identity != Some(expected) || !facts.has_key_of(&brought.pair.facts) {
+            let what = "its certificate beside the brought one is not this node's";
+            return Err(SetupError::Answer(what.to_owned()));
+        }
+        dir.save_beside(beside)?;
     }
     // What an `init` that was broken off may have left here.
     dir.remove_bootstrap()?;

@@ -9,7 +9,26 @@ pub use init::{InitOptions, InitReport, init};
 pub(crate) use join::key_fingerprint;
 pub use join::{JoinOptions, JoinReport, Waiting, join};
 
-use crate::config::Config;
+use std::sync::Arc;
+
+use quorate_license::NodeRole;
+
+use crate::{
+    config::Config,
+    pki::{Brought, BroughtPolicy, FilesError, Material},
+};
+
+/// The certificate that this node is to bring, if one is configured: it has to name the node. `role` is none where it is
+/// not known yet. Blocks on the disk.
+fn brought(
+    config: &Config,
+    role: Option<NodeRole>,
+) -> Result<Option<(BroughtPolicy, Arc<Brought>)>, FilesError> {
+    let Some((files, policy)) = config.tls.brought() else { return Ok(None) };
+    let brought = Brought::read(&files)?;
+    brought.check_name(role, &config.node.name)?;
+    Ok(Some((policy, Arc::new(brought))))
+}
 
 /// The host part of every address at which a node is reached, for its certificate.
 pub(crate) fn hosts_of(addresses: &quorate_raft_store::state::Addresses) -> Vec<String> {

@@ -7,7 +7,9 @@ use quorate::{
     api::read_join_request,
     cluster::LeaderView,
     config::Effective,
-    pki::{AdminToken, JoinToken},
+    pki::{
+        AdminToken, BroughtName, CertificateFacts, JoinToken, PeerIdentity, ca_certificates, ca_fingerprint,
+    },
 };
 use quorate_license::{
     ActivationKey, ActivationKind, BuildNumber, ClusterId, ComputerId, ComputerIdSource, FeatureName,
@@ -52,6 +54,7 @@ pub(crate) fn all() -> Vec<Target> {
         // A frame of rows may have 16 MiB.
         target("snapshot", 40 * MIB, snapshot),
         target("messages", 8 * MIB, messages),
+        target("certificates", MIB, certificates),
         target("configuration", 8 * MIB, configuration),
         target("http", 16 * MIB, connections::http),
     ]
@@ -198,6 +201,26 @@ fn messages(bytes: &[u8]) {
     decoded!(v1::ActivateRequest, v1::CreateTokenRequest, v1::RevokeTokenRequest, v1::RemoveNodeRequest);
     decoded!(v1::CheckRequest, v1::GetLicenseRequest, v1::WatchRequest, v1::StatusResponse);
     let _ = serde_json::from_slice::<NodeStatement>(bytes);
+}
+
+/// Certificates that somebody shows in a handshake or in a message, and the names in them.
+fn certificates(bytes: &[u8]) {
+    if let Ok(name) = text(bytes).trim_end().parse::<BroughtName>() {
+        assert_eq!(name.to_string(), text(bytes).trim_end());
+    }
+    let read = |der: &[u8]| {
+        for name in BroughtName::all(der) {
+            assert_eq!(name.to_string().parse::<BroughtName>().unwrap(), name);
+        }
+        let _ = PeerIdentity::from_certificate(der);
+        let _ = CertificateFacts::from_der(der, "certificate").map(|facts| facts.renew_at());
+    };
+    read(bytes);
+    if let Ok(facts) = CertificateFacts::from_pem(&text(bytes), "certificate") {
+        let _ = facts.is_for_request(&text(bytes));
+    }
+    let _ = ca_certificates(&text(bytes));
+    let _ = ca_fingerprint(&text(bytes));
 }
 
 /// The node's configuration file.

@@ -56,11 +56,14 @@ impl Papers {
     }
 }
 
-/// TLS that trusts a node's CA, and shows these papers if there are some.
+/// TLS that trusts a node's CA, and the one of what it brings, and shows these papers if there are some.
 fn tls(node: &Node, papers: Option<Papers>, protocol: &[u8]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    for ca in CertificateDer::pem_file_iter(node.data_dir.join("tls/ca.crt")).unwrap() {
-        roots.add(ca.unwrap()).unwrap();
+    let brought = node.config.with_file_name("brought").join("ca.crt");
+    for file in [node.data_dir.join("tls/ca.crt"), brought].iter().filter(|file| file.exists()) {
+        for ca in CertificateDer::pem_file_iter(file).unwrap() {
+            roots.add(ca.unwrap()).unwrap();
+        }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)

@@ -151,6 +151,7 @@ fn a_rooted_spooler_controller_votes_appends_and_administers_nothing_and_mints_n
             node_id: of,
             certificate_request: request,
             signature: signature.as_bytes().to_vec().into(),
+            ..Default::default()
         };
         answer(node.issue_certificate(saying(message, &[])))
     };
@@ -270,6 +271,10 @@ fn strangers_other_epochs_and_removed_nodes_are_refused_by_name() {
     ] {
         let refused = state(member(), &[(key, value)]).unwrap_err();
         assert!(refused.message().contains(words), "{key}: {value}: {refused}");
+        // A vote with such words is refused before anything of it is looked at.
+        let mut raft = RaftServiceClient::new(channel(&cluster.nodes[0], member()));
+        let refused = answer(raft.vote(saying(frame(records::VOTE), &[(key, value)]))).unwrap_err();
+        assert!(refused.message().contains(words), "a vote, {key}: {value}: {refused}");
     }
 
     // A Management Server votes and appends for itself alone: these come from the first and the second node.

@@ -77,6 +77,24 @@ fn a_living_node_leaves_is_told_so_and_joins_again_as_a_new_one() {
     assert!(own.warnings.iter().any(|warning| warning.contains("node_removed")), "{own:?}");
     assert_eq!(lines(&cluster.nodes[2], "no part of the cluster any more"), 1);
 
+    // The product on it is told so, with the way out; nobody else is touched.
+    wait::until("the product on the removed node to be refused", PATIENCE, || {
+        let answer = cluster.nodes[2].product().check("devices", 1)?;
+        let refused = !answer.allowed && answer.reason == "node_removed";
+        Ok(Seen::when(refused, || format!("{answer:?}")))
+    })
+    .unwrap();
+    let refused = cluster.nodes[2].product().check("", 0).unwrap();
+    assert!(refused.message.contains("quorate join"), "{refused:?}");
+    let shown = cluster.nodes[2].product().license().unwrap();
+    assert!(shown.status == "invalid" && shown.next_step.contains("quorate join"), "{shown:?}");
+    let license = cluster.nodes[2].admin().status().unwrap().license.unwrap();
+    assert_eq!(license.status, "invalid", "{license:?}");
+    assert!(license.reasons.iter().any(|reason| reason.starts_with("node_removed")), "{license:?}");
+    for index in [0, 1, 3] {
+        assert!(cluster.nodes[index].product().check("devices", 1).unwrap().allowed);
+    }
+
     // Several election times later it has disturbed nobody.
     let disturbed = wait::until("a higher term", Duration::from_secs(6), || {
         let now = term(&cluster.nodes[0]);

@@ -50,6 +50,8 @@ pub enum CheckReason {
     ReactivationGrace,
     /// Yes: this node is not bound, and there is time left to bind it.
     UnboundGrace,
+    /// No: the node that asks was taken out of the cluster.
+    NodeRemoved,
     /// No: no license is installed.
     Unlicensed,
     /// No: term and grace are over.
@@ -82,6 +84,7 @@ impl CheckReason {
             CheckReason::Grace => "grace",
             CheckReason::ReactivationGrace => "reactivation_grace",
             CheckReason::UnboundGrace => "unbound_grace",
+            CheckReason::NodeRemoved => "node_removed",
             CheckReason::Unlicensed => "unlicensed",
             CheckReason::Expired => "expired",
             CheckReason::NotYetValid => "not_yet_valid",
@@ -106,6 +109,10 @@ impl fmt::Display for CheckReason {
             CheckReason::UnboundGrace => {
                 f.write_str("this node joined after the activation, and the time to bind it is running")
             }
+            CheckReason::NodeRemoved => f.write_str(
+                "this node was taken out of the cluster: move its data directory away and run 'quorate join' with a new \
+                 token",
+            ),
             CheckReason::Unlicensed => f.write_str("no license is installed"),
             CheckReason::Expired => f.write_str("the license has expired, and its grace is over"),
             CheckReason::NotYetValid => f.write_str("the license is not valid yet"),
@@ -124,13 +131,16 @@ impl fmt::Display for CheckReason {
     }
 }
 
-/// Decides. Refusals in this order: unlicensed, invalid or not yet valid, expired, reactivation
+/// Decides. Refusals in this order: node removed, unlicensed, invalid or not yet valid, expired, reactivation
 /// required, node unbound, feature, quantity.
 pub fn check(input: &CheckInput<'_>) -> Decision {
     let report = input.report;
     let refused = |reason| Decision { allowed: false, reason, days_left: None };
     match &report.status {
         LicenseStatus::Unlicensed => return refused(CheckReason::Unlicensed),
+        LicenseStatus::Invalid { reason: InvalidReason::NodeRemoved } => {
+            return refused(CheckReason::NodeRemoved);
+        }
         LicenseStatus::Invalid { reason: InvalidReason::NotYetValid { .. } } => {
             return refused(CheckReason::NotYetValid);
         }

@@ -50,6 +50,18 @@ impl Case {
         self.nodes.push(RegisteredNode { id, role, computer_id, build: None, joined_at });
     }
 
+    /// What the node answers once it was taken out.
+    fn check_removed(&self) -> Decision {
+        check(&CheckInput {
+            report: &crate::of_removed_node(),
+            license: self.license.as_ref(),
+            node: self.node,
+            feature: None,
+            quantity: 1,
+            now: self.now,
+        })
+    }
+
     fn check(&self) -> Decision {
         let report = evaluate(&StatusInput {
             license: self.license.as_ref(),
@@ -169,4 +181,22 @@ fn a_tolerated_loss_changes_nothing() {
     assert_eq!(case.check().reason, CheckReason::Licensed);
     case.nodes.remove(2);
     assert_eq!(case.check().reason, CheckReason::ReactivationGrace);
+}
+
+#[test]
+fn a_node_that_was_taken_out_is_refused_whatever_the_license_says() {
+    let changes: [Change<Case>; 3] =
+        [|_| {}, |case| case.license = None, |case| case.now = issued_at().plus_days(10_000)];
+    for change in changes {
+        let mut case = Case::good();
+        change(&mut case);
+        let decision = case.check_removed();
+        assert_eq!(
+            (decision.allowed, decision.reason.code(), decision.days_left),
+            (false, "node_removed", None)
+        );
+        assert!(decision.reason.to_string().contains("quorate join"));
+    }
+    let report = crate::of_removed_node();
+    assert_eq!((report.status.as_str(), report.next_step), ("invalid", crate::NextStep::JoinAgain));
 }

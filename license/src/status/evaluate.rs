@@ -25,6 +25,11 @@ pub struct StatusInput<'a> {
     pub now: Timestamp,
 }
 
+/// The status on a node that was taken out of its cluster, whatever license that has.
+pub fn of_removed_node() -> StatusReport {
+    report(LicenseStatus::Invalid { reason: InvalidReason::NodeRemoved }, NextStep::JoinAgain)
+}
+
 /// The status of a tenant's license. See the module's table.
 pub fn evaluate(input: &StatusInput<'_>) -> StatusReport {
     let Some(license) = input.license else {

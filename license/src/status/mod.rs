@@ -5,12 +5,13 @@
 //! StatusReport, node, feature, quantity            -> check    -> Decision
 //! ```
 //!
-//! Both are pure functions, so every node comes to the same answer without asking anyone.
+//! Both are pure functions, so every node comes to the same answer without asking anyone, but for one that was taken out.
 //!
 //! The first line that applies is the status:
 //!
 //! | condition | status | `Check` |
 //! |---|---|---|
+//! | the node that judges was taken out of the cluster ([`of_removed_node`]) | `Invalid` | refuses |
 //! | no license is installed | `Unlicensed` | refuses |
 //! | binding missing, of another installation, or license not yet valid | `Invalid` | refuses |
 //! | term and expiry grace are over | `Expired` | refuses |
@@ -33,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use check::not_covered;
 pub use check::{CheckInput, CheckReason, Decision, check};
-pub use evaluate::{StatusInput, evaluate};
+pub use evaluate::{StatusInput, evaluate, of_removed_node};
 
 use crate::{BuildNumber, ComputerId, NodeId, NodeRole, ParseIdError, Timestamp};
 
@@ -191,6 +192,8 @@ pub enum InvalidReason {
         /// When it comes.
         not_before: Timestamp,
     },
+    /// The node that judges was taken out of the cluster; what its cluster has is none of its.
+    NodeRemoved,
 }
 
 /// A registered node that the binding doesn't know.
@@ -220,6 +223,8 @@ pub enum NextStep {
     ContactVendor,
     /// Wait for the license's begin, or correct the clocks.
     Wait,
+    /// Join the node anew.
+    JoinAgain,
 }
 
 impl NextStep {
@@ -239,6 +244,9 @@ impl NextStep {
                 "Run 'quorate license reactivate'; if the status stays, give the vendor the Support ID."
             }
             NextStep::Wait => "Wait until the license begins, or correct the clocks of the nodes.",
+            NextStep::JoinAgain => {
+                "This node was taken out of the cluster: move its data directory away and run 'quorate join' with a new token."
+            }
         }
     }
 }

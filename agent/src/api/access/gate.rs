@@ -125,7 +125,7 @@ impl Gate {
             Who::Anyone | Who::Joiner => Ok(Found::Nobody),
             Who::Member => Ok(Found::Node(self.nodes.identify(extensions, headers)?)),
             Who::NodeKey => match extensions.get::<PeerInfo>() {
-                Some(PeerInfo::Tcp { identity: Some(_), .. }) => {
+                Some(PeerInfo::Tcp { identity: Some(_), flaw: None, .. }) => {
                     Ok(Found::Node(self.nodes.identify(extensions, headers)?))
                 }
                 _ => Ok(Found::Nobody),

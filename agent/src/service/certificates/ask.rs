@@ -23,8 +23,8 @@ pub(super) async fn ask_servers(
     peers: &Peers,
     state: &State,
     own: NodeId,
-    request: &str,
-    signature: &NodeSignature,
+    (request, signature): (&str, &NodeSignature),
+    brought: &str,
 ) -> Result<String, ApiError> {
     let mut servers: Vec<_> =
         state.nodes().values().filter(|node| node.role == NodeRole::Management && node.id != own).collect();
@@ -36,6 +36,7 @@ pub(super) async fn ask_servers(
             node_id: own.0,
             certificate_request: request.to_owned(),
             signature: signature.as_bytes().to_vec().into(),
+            brought_certificate: brought.to_owned(),
         });
         request.set_timeout(DEADLINE);
         addressed(request.metadata_mut(), state, own, server.id);

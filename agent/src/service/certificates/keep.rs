@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use quorate_license::{NodeKey, SignatureDomain};
+use quorate_license::{NodeKey, NodeName, NodeRole, SignatureDomain};
 use quorate_raft_store::{
     Command, State, Views,
     command::ReportCertificate,
     state::{CaFingerprint, CaPhase},
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -25,7 +25,10 @@ use crate::{
     data_dir::{DataDir, DataDirError, NodeFile, TlsFiles, identity},
     metrics::Metrics,
     net::Peers,
-    pki::{CertificateFacts, NodeTls, NodeTlsKey, PkiError, ca_certificates, ca_fingerprint},
+    pki::{
+        Brought, CertificateFacts, FilesError, NodeTls, NodeTlsKey, PkiError, Watched, ca_certificates,
+        ca_fingerprint,
+    },
 };
 
 /// Between two looks, at least; a change of the state wakes it earlier.
@@ -50,6 +53,8 @@ pub struct CertificatesOptions {
     pub dir: DataDir,
     /// Where they are shown.
     pub tls: NodeTls,
+    /// What the administrator has brought for this node, if anything.
+    pub brought: Option<Arc<Watched<Brought>>>,
     /// Proves who asks.
     pub node_key: Arc<NodeKey>,
     /// Signs, on a Management Server.
@@ -63,10 +68,13 @@ pub struct CertificatesOptions {
 /// The node's certificate.
 pub struct Certificates {
     options: CertificatesOptions,
-    /// What lies on the disk; one change at a time.
+    /// What is shown; one change at a time. Certificate and key are those of the disk, or a brought key and the
+    /// cluster's certificate for it.
     files: Mutex<TlsFiles>,
     /// The certificate that is shown, and whose it is.
     current: ArcSwap<Current>,
+    /// Told when the brought files have changed.
+    brought_changed: Notify,
 }
 
 /// The certificate that is shown, and who is trusted.
@@ -76,10 +84,12 @@ struct Current {
     issuer: Option<CaFingerprint>,
     trusts: Vec<CaFingerprint>,
     trust_version: u64,
+    /// What of the brought files is in force.
+    brought: Option<Arc<Brought>>,
 }
 
 impl Current {
-    fn of(files: &TlsFiles) -> Result<Self, PkiError> {
+    fn of(files: &TlsFiles, brought: Option<Arc<Brought>>) -> Result<Self, PkiError> {
         let facts = CertificateFacts::from_pem(&files.identity, "node certificate")?;
         let (mut issuer, mut trusts) = (None, Vec::new());
         for ca in ca_certificates(&files.trusted.certificates)? {
@@ -89,19 +99,19 @@ impl Current {
             }
             trusts.push(fingerprint);
         }
-        Ok(Current { facts, issuer, trusts, trust_version: files.trusted.version })
+        Ok(Current { facts, issuer, trusts, trust_version: files.trusted.version, brought })
     }
 }
 
 impl Certificates {
-    /// The certificate of this node, as it lies on the disk.
+    /// The certificate of this node, as it is shown at the start.
     ///
     /// # Errors
     /// A file is missing or damaged.
     pub fn new(options: CertificatesOptions, files: TlsFiles) -> Result<Self, PkiError> {
-        let current = Current::of(&files)?;
-        let certificates =
-            Certificates { options, files: Mutex::new(files), current: ArcSwap::from_pointee(current) };
+        let current = Current::of(&files, options.brought.as_ref().map(|brought| brought.now()))?;
+        let (files, current) = (Mutex::new(files), ArcSwap::from_pointee(current));
+        let certificates = Certificates { options, files, current, brought_changed: Notify::new() };
         certificates.tell_metrics();
         Ok(certificates)
     }
@@ -133,14 +143,18 @@ impl Certificates {
     pub async fn rotate(&self) -> Result<CertificateFacts, ApiError> {
         let mut files = self.files.lock().await;
         let state = self.options.views.current().state.clone();
-        let key = NodeTlsKey::generate()?;
-        let certificate = self.signed(&state, &key.request).await?;
+        let brought = self.options.brought.as_ref().map(|brought| brought.now());
+        let key = brought.as_ref().map_or_else(NodeTlsKey::generate, |brought| brought.request())?;
+        let chain = brought.as_ref().map_or("", |brought| &brought.pair.chain_pem);
+        let certificate = self.signed(&state, &key.request, chain).await?;
         let renewed = TlsFiles { identity: identity(&certificate, &key.key), ..files.clone() };
-        let current = Current::of(&renewed)?;
+        let current = Current::of(&renewed, brought.clone())?;
         self.check(&state, &current)?;
         let (dir, text) = (self.options.dir.clone(), renewed.identity.clone());
-        written(tokio::task::spawn_blocking(move || dir.save_identity(&text)).await)?;
-        self.options.tls.show(&renewed, bridges(&state, &renewed))?;
+        let brings = brought.is_some();
+        let save = move || if brings { dir.save_beside(&certificate) } else { dir.save_identity(&text) };
+        written(tokio::task::spawn_blocking(save).await)?;
+        self.options.tls.show(&renewed, bridges(&state, &renewed), brought.as_deref())?;
         *files = renewed;
         let facts = current.facts.clone();
         self.current.store(Arc::new(current));
@@ -150,12 +164,12 @@ impl Certificates {
         Ok(facts)
     }
 
-    async fn signed(&self, state: &State, request: &str) -> Result<String, ApiError> {
+    async fn signed(&self, state: &State, request: &str, brought: &str) -> Result<String, ApiError> {
         let CertificatesOptions { own, node_key, signer, peers, .. } = &self.options;
         let signature = node_key.sign(SignatureDomain::Certificate, &message(own.node_id, request));
-        match signer.renew(own.node_id, request, &signature) {
+        match signer.renew(own.node_id, request, &signature, brought) {
             Ok(signed) => Ok(signed),
-            Err(_) => ask_servers(peers, state, own.node_id, request, &signature).await,
+            Err(_) => ask_servers(peers, state, own.node_id, (request, &signature), brought).await,
         }
     }
 
@@ -175,6 +189,15 @@ impl Certificates {
         {
             return Err(refused("it names another node"));
         }
+        if let Some(brought) = &new.brought {
+            let name = new.facts.certified_name.as_ref();
+            if !name.is_some_and(|name| brought.names(own.role, name)) {
+                return Err(refused(
+                    "it can't be shown beside the one that this node brings: the Management Server may be of an older \
+                     version",
+                ));
+            }
+        }
         match (new.issuer, issuing(state).filter(|_| state.trust_version() == new.trust_version)) {
             (None, _) => Err(refused("its CA is not one that this node trusts")),
             (Some(issuer), Some(expected)) if issuer != expected => Err(refused("it is of an older CA")),
@@ -190,7 +213,78 @@ impl Certificates {
         let ended_here = here >= current.facts.not_after && clocks_are_near(now, here);
         let other_ca = state.trust_version() == current.trust_version
             && issuing(state).is_some_and(|issuing| current.issuer != Some(issuing));
-        other_ca || ended_here || now >= current.facts.renew_at()
+        if other_ca {
+            return true;
+        }
+        let due = ended_here || now >= current.facts.renew_at();
+        let Some(brought) = self.options.brought.as_ref().map(|brought| brought.now()) else {
+            return due;
+        };
+        // One that ends with the brought one is not made longer by being made anew.
+        let gains = current.facts.not_after < brought.pair.facts.not_after;
+        let name = self.name(state);
+        let fits = brought.pair.facts.has_key_of(&current.facts)
+            && current.facts.certified_name.as_ref() == Some(&name);
+        (!fits && brought.names(self.options.own.role, &name)) || (gains && due)
+    }
+
+    /// The name that the cluster has given this node.
+    fn name(&self, state: &State) -> NodeName {
+        let own = &self.options.own;
+        state.nodes().get(&own.node_id).map_or_else(|| own.name.clone(), |row| row.name.clone())
+    }
+
+    /// Whether files that were replaced can be shown by this node.
+    ///
+    /// # Errors
+    /// [`FilesError::OtherName`].
+    fn fits(&self, brought: &Brought) -> Result<(), FilesError> {
+        if stands_beside(brought, &self.current.load().facts, self.options.own.role) {
+            return Ok(());
+        }
+        let name = self.name(&self.options.views.current().state);
+        brought.check_name(Some(self.options.own.role), &name)
+    }
+
+    /// Follows the brought files until `stop`, if there are some.
+    pub async fn watch_brought(self: Arc<Self>, stop: CancellationToken) {
+        let Some(brought) = self.options.brought.clone() else { return };
+        let (fits, told) = (self.clone(), self);
+        let told = move |now: &Brought, trouble| {
+            told.options.metrics.set_brought_certificate("brought", now.pair.facts.not_after, trouble);
+            told.brought_changed.notify_one();
+        };
+        brought.watch("the node-to-node port", move |now| fits.fits(now), stop, told).await;
+    }
+
+    /// What is wrong with the brought files at this moment, in words; none if nothing is.
+    pub fn trouble(&self) -> Option<String> {
+        let brought = self.options.brought.as_ref()?;
+        if let Some(trouble) = brought.trouble() {
+            return Some(format!(
+                "the files of {}'s certificate can't be used: {trouble}",
+                self.options.own.name
+            ));
+        }
+        let name = self.name(&self.options.views.current().state);
+        let wrong = brought.now().check_name(Some(self.options.own.role), &name).err()?;
+        Some(format!("{}'s certificate is outdated: {wrong}", self.options.own.name))
+    }
+
+    /// Shows what was brought anew, where the cluster's certificate fits it as it is: another certificate for the same
+    /// key, or other CAs.
+    async fn follow_brought(&self, state: &State) -> Result<(), ApiError> {
+        let Some(brought) = self.options.brought.as_ref().map(|brought| brought.now()) else { return Ok(()) };
+        let current = self.current.load_full();
+        let known = current.brought.as_ref().is_some_and(|known| Arc::ptr_eq(known, &brought));
+        if known || !stands_beside(&brought, &current.facts, self.options.own.role) {
+            return Ok(());
+        }
+        let files = self.files.lock().await;
+        self.options.tls.show(&files, bridges(state, &files), Some(&brought))?;
+        let current = Current::of(&files, Some(brought))?;
+        self.current.store(Arc::new(current));
+        Ok(())
     }
 
     /// Trusts whom the state says, if that is newer than what lies on the disk.
@@ -200,10 +294,11 @@ impl Certificates {
         }
         let mut files = self.files.lock().await;
         let changed = TlsFiles { trusted: trusted(state), ..files.clone() };
-        let current = Current::of(&changed)?;
+        let brought = self.current.load().brought.clone();
+        let current = Current::of(&changed, brought.clone())?;
         let (dir, text) = (self.options.dir.clone(), changed.trusted.clone());
         written(tokio::task::spawn_blocking(move || dir.save_trusted(&text)).await)?;
-        self.options.tls.show(&changed, bridges(state, &changed))?;
+        self.options.tls.show(&changed, bridges(state, &changed), brought.as_deref())?;
         tracing::info!(
             version = current.trust_version,
             cas = current.trusts.len(),
@@ -272,6 +367,7 @@ impl Certificates {
             let waited = async {
                 tokio::select! {
                     _ = applied.changed() => tokio::time::sleep(AFTER_CHANGE).await,
+                    () = self.brought_changed.notified() => {}
                     () = tokio::time::sleep(pause) => {}
                 }
             };
@@ -285,6 +381,7 @@ impl Certificates {
     async fn step(&self, cluster: &Cluster) -> Result<(), ApiError> {
         let view = cluster.view();
         self.follow_trust(&view.state).await?;
+        self.follow_brought(&view.state).await?;
         if self.is_due(&view.state) {
             self.rotate().await?;
         }
@@ -311,6 +408,13 @@ impl Certificates {
         let ms = self.current.load().facts.renew_at().ms_since(self.options.clock.now());
         Duration::from_millis(u64::try_from(ms).unwrap_or(0))
     }
+}
+
+/// Whether the cluster's certificate can be shown beside a brought one: the same key, and the name for which the cluster
+/// has certified it.
+pub fn stands_beside(brought: &Brought, cluster: &CertificateFacts, role: NodeRole) -> bool {
+    brought.pair.facts.has_key_of(cluster)
+        && cluster.certified_name.as_ref().is_some_and(|name| brought.names(role, name))
 }
 
 /// The CA that issues by this state, if its hash is known.

@@ -15,7 +15,8 @@ mod rotation;
 mod sign;
 mod warnings;
 
-pub use keep::{Certificates, CertificatesOptions};
+pub use keep::{Certificates, CertificatesOptions, stands_beside};
 pub use rotation::{CaStatus, CaSummary, CaWait, ca_status, keep_rotation, rotate_ca};
+pub(super) use sign::MAX_CHAIN_BYTES;
 pub use sign::{Signer, trusted};
 pub use warnings::certificate_warnings;

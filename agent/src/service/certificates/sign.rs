@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quorate_license::{DAY_MS, NodeId, NodeSignature, SignatureDomain, Timestamp};
+use quorate_license::{DAY_MS, NodeId, NodeName, NodeRole, NodeSignature, SignatureDomain, Timestamp};
 use quorate_raft_store::{
     Refusal, State, Views,
     seal::{ManagementKey, Purpose},
@@ -13,12 +13,14 @@ use crate::{
     api::{ApiError, ErrorKind, removed},
     clock::{self, ClusterClock},
     data_dir::{NodeFile, Trusted},
-    pki::{Authority, CertificateSubject, PeerIdentity},
+    pki::{Authority, Beside, CertificateFacts, CertificateSubject, NodeTls, PeerIdentity},
     setup,
 };
 
 /// The longest certificate request that is read.
 const MAX_REQUEST_BYTES: usize = 8192;
+/// The longest chain of brought certificates that is read.
+pub(crate) const MAX_CHAIN_BYTES: usize = 64 << 10;
 
 /// Signs node certificates with the CA's key, which lies sealed in the replicated state.
 pub struct Signer {
@@ -27,6 +29,7 @@ pub struct Signer {
     management_key: Option<ManagementKey>,
     lifetime: Duration,
     clock: ClusterClock,
+    tls: NodeTls,
 }
 
 /// A machine's clock that is further from the cluster's time makes no certificate valid for longer.
@@ -48,15 +51,15 @@ pub fn trusted(state: &State) -> Trusted {
 }
 
 impl Signer {
-    /// The signer of this node. New certificates are valid for `lifetime`.
+    /// The signer of this node. New certificates are valid for `lifetime`; `tls` judges what nodes bring.
     pub fn new(
         views: Arc<Views>,
         own: Arc<NodeFile>,
         management_key: Option<ManagementKey>,
         lifetime: Duration,
-        clock: ClusterClock,
+        (clock, tls): (ClusterClock, NodeTls),
     ) -> Self {
-        Signer { views, own, management_key, lifetime, clock }
+        Signer { views, own, management_key, lifetime, clock, tls }
     }
 
     /// The management key.
@@ -111,12 +114,57 @@ impl Signer {
         authority.issue_between(request, subject, self.lifetime, (now.min(other), now.max(other)))
     }
 
-    /// Issues a new certificate, PEM, to a member that proves with its identity key that it asks.
+    /// Judges the certificate that a node brings, PEM, or that it brings none.
+    ///
+    /// # Errors
+    /// Refused: `certificate_not_brought`, `certificate_of_other_ca`, `certificate_names_no_node`,
+    /// `certificate_names_other_node`.
+    pub fn check_brought(&self, brought: &str, role: NodeRole, name: &NodeName) -> Result<(), ApiError> {
+        self.tls.check_brought(brought, role, name).map_err(|flaw| {
+            let message = format!("{} can't let {name} in: {flaw}", self.own.name);
+            ApiError::new(ErrorKind::Refused, flaw.code(), message, flaw.hint())
+        })
+    }
+
+    /// What a certificate has to say that is shown beside a brought one, PEM, and whose request is this.
+    ///
+    /// # Errors
+    /// As [`Signer::check_brought`], and `certificate_request_malformed`.
+    pub fn beside(
+        &self,
+        brought: &str,
+        request: &str,
+        role: NodeRole,
+        name: &NodeName,
+    ) -> Result<Beside, ApiError> {
+        self.check_brought(brought, role, name)?;
+        let facts = CertificateFacts::from_pem(brought, "brought certificate")?;
+        if facts.is_for_request(request) {
+            return Ok(Beside { name: name.clone(), not_after: facts.not_after });
+        }
+        Err(ApiError::new(
+            ErrorKind::Invalid,
+            "certificate_request_malformed",
+            format!(
+                "the certificate request of {name} is for another key than the certificate that it brings"
+            ),
+            "see the log of that node",
+        ))
+    }
+
+    /// Issues a new certificate, PEM, to a member that proves with its identity key that it asks. If it brings one of its
+    /// own, PEM, which has to name it by the name that it has now, the new one is for being shown beside that.
     ///
     /// # Errors
     /// `node_removed`, `node_unknown`, `signature_invalid`, `certificate_request_malformed`; and as
-    /// [`Signer::authority`].
-    pub fn renew(&self, node: NodeId, request: &str, signature: &NodeSignature) -> Result<String, ApiError> {
+    /// [`Signer::authority`] and [`Signer::check_brought`].
+    pub fn renew(
+        &self,
+        node: NodeId,
+        request: &str,
+        signature: &NodeSignature,
+        brought: &str,
+    ) -> Result<String, ApiError> {
         let view = self.views.current();
         let state = &view.state;
         if state.is_gone(node) {
@@ -131,6 +179,9 @@ impl Signer {
                 "see the log of that node",
             )
         };
+        if brought.len() > MAX_CHAIN_BYTES {
+            return Err(malformed(&format!("what it brings is longer than {MAX_CHAIN_BYTES} bytes")));
+        }
         if request.len() > MAX_REQUEST_BYTES {
             return Err(malformed(&format!("it is longer than {MAX_REQUEST_BYTES} bytes")));
         }
@@ -142,6 +193,10 @@ impl Signer {
                 "a copy or an older state of its data directory can't be used: join the computer anew",
             )
         })?;
+        let beside = match brought {
+            "" => None,
+            brought => Some(self.beside(brought, request, row.role, &row.name)?),
+        };
         let authority = self.authority(state)?;
         let subject = CertificateSubject {
             identity: PeerIdentity {
@@ -151,6 +206,7 @@ impl Signer {
                 node,
             },
             hosts: setup::hosts_of(&row.addresses),
+            beside,
         };
         self.issue(&authority, request, &subject).map_err(|error| malformed(&error))
     }
