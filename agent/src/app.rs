@@ -27,11 +27,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 
 use self::{
-    background::keep_group,
+    background::{keep_group, watch_itself},
     identity::Identity,
     prepared::{Prepared, prepare},
 };
 use crate::{
+    announce,
     api::{
         AdminApi, ClusterApi, NodeGate, Throttle,
         access::{Door, Gate, guarded},
@@ -42,7 +43,7 @@ use crate::{
     clock::{self, ClusterClock},
     cluster::{
         Cluster, ClusterOptions, Expelled, OwnIdentity, ProposeError, RaftReceiver, RaftRuntime, RaftStopped,
-        ask_others, watch_closed_connections, watch_standing,
+        ask_others, watch_closed_connections,
     },
     config::Config,
     data_dir::{DataDir, DataDirError, Lock, NodeFile},
@@ -50,12 +51,10 @@ use crate::{
     host::{self, BuildWatcher, IdentityError},
     license_files,
     metrics::Metrics,
-    metrics_watch,
     net::{Limits, Listener, Members, bind_unix},
     pki::{FilesError, PkiError, install_crypto_provider},
     service::{
-        Activations, Admission, OwnReport, Signing, Telemetry, keep_time, licensing::Licensing, report_node,
-        watch_computer,
+        Activations, Admission, OwnReport, Signing, Telemetry, licensing::Licensing, report_node, watch_computer,
     },
     setup,
 };
@@ -401,10 +400,8 @@ impl Node {
         };
         tracker.spawn(watch_computer(cluster.clone(), computer, stop.clone()));
         tracker.spawn(license_files::run(licensing.clone(), files, metrics.clone(), stop.clone()));
-        tracker.spawn(host::disk_space::watch(dir.path().to_owned(), metrics.clone(), stop.clone()));
-        tracker.spawn(keep_time(cluster.clone(), dir.clone(), metrics.clone(), stop.clone()));
-        tracker.spawn(metrics_watch::run(cluster.clone(), metrics, stop.clone()));
-        tracker.spawn(watch_standing(cluster.clone(), dir.clone(), stop.clone()));
+        tracker.spawn(announce::run(licensing.clone(), stop.clone()));
+        watch_itself(&cluster, &dir, &metrics, &tracker, &stop);
         keep_group(&cluster, own.role, &tracker, &stop);
         tracker.spawn(certificates.clone().watch_brought(stop.clone()));
         tracker.spawn(certificates.run(cluster.clone(), stop.clone()));

@@ -10,6 +10,7 @@
 //!
 //! A face decodes into domain types and calls a service; nothing calls backwards.
 
+pub mod announce;
 pub mod api;
 pub mod app;
 pub mod cli;

@@ -7,7 +7,7 @@ use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, core::Collector, exponential_buckets,
 };
-use quorate_license::{LicenseStatus, NodeRole, Serial, TenantId, Timestamp};
+use quorate_license::{Ending, EndingKind, LicenseStatus, NodeRole, Serial, TenantId, Timestamp};
 use quorate_raft_store::disk::StoreMetrics;
 
 /// Version of the agent, as in `quorate_build_info`.
@@ -94,6 +94,7 @@ pub struct Metrics {
     license_expiration: GaugeVec,
     license_state: IntGaugeVec,
     license_serial: IntGaugeVec,
+    license_ending: IntGaugeVec,
 
     /// Requests to the License Portal, label `outcome`: `ok`, `refused`, or `failed`.
     pub portal_request_duration: HistogramVec,
@@ -262,6 +263,11 @@ impl Metrics {
                 "Serial of the tenant's license; 0 without one.",
                 &["tenant"],
             )?,
+            license_ending: new.int_gauge_vec(
+                "quorate_license_ending_within_days",
+                "Within how many days this ends: 30, 14, 7 or 2; absent if not within 30.",
+                &["tenant", "what"],
+            )?,
             portal_request_duration: new.histogram_vec(
                 "quorate_portal_request_duration_seconds",
                 "How long requests to the License Portal took.",
@@ -362,6 +368,21 @@ impl Metrics {
     }
 }
 
+impl Metrics {
+    /// Shows what of one tenant's license is about to end; of several of one kind the soonest.
+    pub fn show_endings(&self, tenant: &TenantId, endings: &[Ending]) {
+        for kind in EndingKind::ALL {
+            let labels = [tenant.as_str(), kind.as_str()];
+            let within = endings.iter().filter(|ending| ending.kind == kind).map(|ending| ending.within_days);
+            match within.min() {
+                Some(days) => self.license_ending.with_label_values(&labels).set(i64::from(days)),
+                // It is only missing if it was not shown before.
+                None => drop(self.license_ending.remove_label_values(&labels)),
+            }
+        }
+    }
+}
+
 /// Makes metrics and registers them.
 struct Register<'a>(&'a Registry);
 
@@ -439,7 +460,28 @@ mod tests {
         metrics.calls_denied.with_label_values(&["node"]).inc();
         let end = Some(Timestamp::from_unix_ms(1_800_000_000_000));
         metrics.show_license(&TenantId::default_tenant(), &LicenseStatus::Active, Serial(3), end);
+        metrics.show_endings(&TenantId::default_tenant(), &[ending(EndingKind::Term, 14)]);
         metrics
+    }
+
+    fn ending(kind: EndingKind, within_days: u32) -> Ending {
+        let ends_at = Timestamp::from_unix_ms(1_800_000_000_000);
+        Ending { kind, node: None, ends_at, days_left: within_days, within_days }
+    }
+
+    #[test]
+    fn the_soonest_end_of_a_kind_is_shown_until_it_is_none() {
+        let (metrics, tenant) = (all(), TenantId::default_tenant());
+        let shown = |what: &str| metrics.license_ending.with_label_values(&["default", what]).get();
+        assert_eq!(shown("term"), 14);
+        metrics.show_endings(
+            &tenant,
+            &[ending(EndingKind::UnboundGrace, 7), ending(EndingKind::UnboundGrace, 30)],
+        );
+        assert_eq!((shown("unbound_grace"), shown("term")), (7, 0));
+        metrics.show_endings(&tenant, &[]);
+        let names: Vec<_> = metrics.registry.gather().iter().map(|family| family.name().to_owned()).collect();
+        assert!(!names.iter().any(|name| name.contains("ending")), "{names:?}");
     }
 
     #[test]

@@ -50,8 +50,8 @@ pub use signing::{
 };
 pub use statement::{NodeStatement, StatementContext};
 pub use status::{
-    CheckInput, CheckReason, Decision, IntegrityScope, InvalidReason, LicenseStatus, NextStep,
-    ReactivationReason, RegisteredNode, StatusInput, StatusReport, UnboundNode, check, evaluate,
-    of_removed_node,
+    ANNOUNCED_DAYS, CheckInput, CheckReason, Decision, Ending, EndingKind, IntegrityScope, InvalidReason,
+    LicenseStatus, NextStep, ReactivationReason, RegisteredNode, StatusInput, StatusReport, UnboundNode, check,
+    endings, evaluate, of_removed_node,
 };
 pub use time::{DAY_MS, ParseTimestampError, Timestamp};

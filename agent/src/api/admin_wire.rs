@@ -1,6 +1,8 @@
 //! Turning domain types into the administrators' messages.
 
-use quorate_license::{InvalidReason, LicenseStatus, NodeId, ReactivationReason, TenantId, Timestamp};
+use quorate_license::{
+    Ending, InvalidReason, LicenseStatus, NodeId, ReactivationReason, TenantId, Timestamp,
+};
 use quorate_proto::v1 as proto;
 use quorate_raft_store::{
     State,
@@ -98,6 +100,20 @@ pub(super) fn license_summary(standing: &Standing) -> proto::LicenseSummary {
         days_left: report.days_left,
         next_step: standing.next_step(),
         reasons,
+        endings: standing.endings().iter().map(|ending| license_ending(ending, standing)).collect(),
+    }
+}
+
+fn license_ending(ending: &Ending, standing: &Standing) -> proto::LicenseEnding {
+    proto::LicenseEnding {
+        what: ending.kind.as_str().to_owned(),
+        node: ending.node.map(|id| {
+            let node = standing.view().state.nodes().get(&id);
+            node.map_or_else(|| format!("node {id}"), |node| node.name.to_string())
+        }),
+        ends_at_ms: ending.ends_at.as_unix_ms(),
+        days_left: ending.days_left,
+        within_days: ending.within_days,
     }
 }
 

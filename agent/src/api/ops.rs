@@ -91,6 +91,7 @@ fn show_licenses(metrics: &Metrics, licensing: &Licensing) {
             license.map(|license| license.serial).unwrap_or_default(),
             license.and_then(|license| license.expires_at),
         );
+        metrics.show_endings(&tenant, &standing.endings());
     }
 }
 

@@ -19,7 +19,7 @@ Exit codes:
   0  done                        4  denied
   1  failed                      5  the cluster is unhealthy
   2  wrong usage                 6  not licensed
-  3  no connection to a node     7  the license ends within 14 days
+  3  no connection to a node     7  something of it ends within 30 days
 
 With -o json or yaml, errors are {code, message, hint} on standard error.";
 

@@ -19,7 +19,7 @@ pub enum Exit {
     Unhealthy = 5,
     /// There is no license that holds.
     NotLicensed = 6,
-    /// The license ends within 14 days.
+    /// The license, a grace or the support ends within 30 days.
     ExpiringSoon = 7,
 }
 

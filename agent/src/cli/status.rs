@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use quorate_license::Timestamp;
-use quorate_proto::v1::{LicenseSummary, NodeStatus, RemovedNode, StatusRequest, StatusResponse};
+use quorate_license::{EndingKind, Timestamp};
+use quorate_proto::v1::{
+    LicenseEnding, LicenseSummary, NodeStatus, RemovedNode, StatusRequest, StatusResponse,
+};
 use serde::Serialize;
 
 use super::{
@@ -68,6 +70,18 @@ pub(crate) struct License {
     serial: Option<u64>,
     expires_at: Option<Timestamp>,
     days_left: Option<u32>,
+    /// What ends within 30 days, the soonest first.
+    endings: Vec<Ending>,
+}
+
+/// Something that is about to end.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ending {
+    what: String,
+    node: Option<String>,
+    ends_at: Timestamp,
+    days_left: u32,
+    within_days: u32,
 }
 
 pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
@@ -154,7 +168,33 @@ impl License {
             serial: summary.serial,
             expires_at: summary.expires_at_ms.map(Timestamp::from_unix_ms),
             days_left: summary.days_left,
+            endings: summary.endings.into_iter().map(Ending::from).collect(),
         })
+    }
+}
+
+impl From<LicenseEnding> for Ending {
+    fn from(ending: LicenseEnding) -> Self {
+        Ending {
+            what: ending.what,
+            node: ending.node,
+            ends_at: Timestamp::from_unix_ms(ending.ends_at_ms),
+            days_left: ending.days_left,
+            within_days: ending.within_days,
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    /// In words; a kind that a newer node tells of is shown by its name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = EndingKind::ALL.into_iter().find(|kind| kind.as_str() == self.what);
+        f.write_str(kind.map_or(self.what.as_str(), |kind| kind.text()))?;
+        if let Some(node) = &self.node {
+            write!(f, " on {node}")?;
+        }
+        let days = if self.days_left == 1 { "day" } else { "days" };
+        write!(f, " ends in {} {days}, at {}", self.days_left, self.ends_at)
     }
 }
 
@@ -176,6 +216,9 @@ impl Present for Status {
             fields.push(("Support ID", support_id));
         }
         page.fields(&fields);
+        for ending in license.iter().flat_map(|license| &license.endings) {
+            page.line(format!("- Soon: {ending}"));
+        }
         for warning in &self.warnings {
             page.line(format!("- Note: {warning}"));
         }
@@ -279,6 +322,7 @@ pub(super) mod tests {
                 days_left: Some(365),
                 next_step: String::new(),
                 reasons: Vec::new(),
+                endings: Vec::new(),
             }),
             answered_by: (1 << 40) + 1,
             warnings: Vec::new(),

@@ -16,9 +16,9 @@ use std::{
 };
 
 use quorate_license::{
-    CheckInput, CheckReason, Claims, Decision, FeatureName, InvalidReason, LicenseStatus, NodeId, Nonce,
-    Quantity, RegisteredNode, Serial, Signed, StatusInput, StatusReport, TenantId, Timestamp, TokenError,
-    TrustRoots,
+    CheckInput, CheckReason, Claims, Decision, Ending, FeatureName, InvalidReason, LicenseStatus, NodeId,
+    Nonce, Quantity, RegisteredNode, Serial, Signed, StatusInput, StatusReport, TenantId, Timestamp,
+    TokenError, TrustRoots,
 };
 use quorate_raft_store::{
     State, View, Views,
@@ -297,6 +297,12 @@ impl Standing {
     /// The status, days left and next step.
     pub fn report(&self) -> &StatusReport {
         &self.known.report
+    }
+
+    /// What of it ends within 30 days, the soonest first.
+    pub fn endings(&self) -> Vec<Ending> {
+        let license = self.license().map(|installed| &installed.license.claims);
+        quorate_license::endings(self.report(), license, self.known.at)
     }
 
     /// Why this node doesn't trust the installed tokens, if it doesn't: the status is then `Invalid`.

@@ -3,9 +3,10 @@
 //! ```text
 //! license, binding, registered nodes, cluster time -> evaluate -> StatusReport
 //! StatusReport, node, feature, quantity            -> check    -> Decision
+//! StatusReport, license, cluster time              -> endings  -> what is about to end
 //! ```
 //!
-//! Both are pure functions, so every node comes to the same answer without asking anyone, but for one that was taken out.
+//! All are pure functions, so every node comes to the same answer without asking anyone, but for one that was taken out.
 //!
 //! The first line that applies is the status:
 //!
@@ -25,6 +26,7 @@
 //! status what the administrator does.
 
 mod check;
+mod endings;
 mod evaluate;
 mod nodes;
 
@@ -34,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use check::not_covered;
 pub use check::{CheckInput, CheckReason, Decision, check};
+pub use endings::{ANNOUNCED_DAYS, Ending, EndingKind, endings};
 pub use evaluate::{StatusInput, evaluate, of_removed_node};
 
 use crate::{BuildNumber, ComputerId, NodeId, NodeRole, ParseIdError, Timestamp};

@@ -1,6 +1,6 @@
 //! `quorate license show`: the license, what it is worth now, and what to do next.
 
-use quorate_license::{License, TenantId, Timestamp};
+use quorate_license::{ANNOUNCED_DAYS, License, TenantId, Timestamp};
 use quorate_proto::v1::{LicenseSummary, ShowLicenseResponse};
 use serde::Serialize;
 use serde_json::Value;
@@ -9,11 +9,12 @@ use super::super::{
     Context, Exit,
     error::CliError,
     output::{Page, Present, or_dash},
+    status::Ending,
     wire,
 };
 
-/// A license that ends within so many days is announced by the exit code.
-const SOON_DAYS: u32 = 14;
+/// What ends within so many days is announced by the exit code, as everywhere else.
+const SOON_DAYS: u32 = ANNOUNCED_DAYS[0];
 
 #[derive(Serialize)]
 struct Shown {
@@ -22,6 +23,7 @@ struct Shown {
     days_left: Option<u32>,
     next_step: Option<String>,
     reasons: Vec<String>,
+    endings: Vec<Ending>,
     license: Option<Value>,
     binding: Option<Value>,
     #[serde(skip)]
@@ -47,6 +49,7 @@ impl Shown {
             days_left: summary.days_left,
             next_step: wire::text(summary.next_step),
             reasons: summary.reasons,
+            endings: summary.endings.into_iter().map(Ending::from).collect(),
             claims: super::claims(&answer.license_json)?,
             license: value(&answer.license_json)?,
             binding: value(&answer.binding_json)?,
@@ -57,6 +60,7 @@ impl Shown {
         match (self.status.as_str(), self.days_left) {
             ("unlicensed" | "expired" | "invalid", _) => Exit::NotLicensed,
             _ if self.license.is_none() => Exit::NotLicensed,
+            _ if !self.endings.is_empty() => Exit::ExpiringSoon,
             (_, Some(days)) if days <= SOON_DAYS => Exit::ExpiringSoon,
             _ => Exit::Ok,
         }
@@ -84,6 +88,9 @@ impl Present for Shown {
         page.fields(&fields);
         for reason in &self.reasons {
             page.line(format!("- {reason}"));
+        }
+        for ending in &self.endings {
+            page.line(format!("- {ending}"));
         }
         if let Some(step) = &self.next_step {
             page.gap();
@@ -118,6 +125,8 @@ pub(super) fn rows(license: &License) -> Vec<(&'static str, String)> {
 
 #[cfg(test)]
 mod tests {
+    use quorate_proto::v1::LicenseEnding;
+
     use super::*;
     use crate::cli::{
         license::tests::{binding, license},
@@ -125,7 +134,15 @@ mod tests {
     };
 
     fn shown(status: &str, days_left: Option<u32>, licensed: bool) -> Shown {
+        let ending = |days_left| LicenseEnding {
+            what: if status == "trial" { "trial" } else { "reactivation_grace" }.to_owned(),
+            ends_at_ms: 1_795_286_400_000,
+            days_left,
+            within_days: 30,
+            ..LicenseEnding::default()
+        };
         let summary = LicenseSummary {
+            endings: days_left.filter(|days| (1..=30).contains(days)).map(ending).into_iter().collect(),
             status: status.to_owned(),
             days_left,
             next_step: if status == "active" { String::new() } else { "Do this.".to_owned() },
@@ -149,11 +166,11 @@ mod tests {
     fn the_exit_code_tells_scripts_what_matters() {
         for (status, days_left, licensed, exit) in [
             ("active", None, true, Exit::Ok),
-            ("active", Some(15), true, Exit::Ok),
-            ("active", Some(14), true, Exit::ExpiringSoon),
+            ("active", Some(31), true, Exit::Ok),
+            ("active", Some(30), true, Exit::ExpiringSoon),
             ("trial", Some(3), true, Exit::ExpiringSoon),
             ("grace", Some(9), true, Exit::ExpiringSoon),
-            ("reactivation_required", Some(30), true, Exit::Ok),
+            ("reactivation_required", Some(31), true, Exit::Ok),
             ("expired", Some(0), true, Exit::NotLicensed),
             ("invalid", None, true, Exit::NotLicensed),
             ("unlicensed", None, false, Exit::NotLicensed),
@@ -162,6 +179,10 @@ mod tests {
         }
         let nothing = ShowLicenseResponse::default();
         assert_eq!(Shown::new(TenantId::default_tenant(), nothing).unwrap().exit(), Exit::NotLicensed);
+        // A perpetual license whose support ends.
+        let mut support = shown("active", Some(20), true);
+        support.days_left = None;
+        assert_eq!(support.exit(), Exit::ExpiringSoon);
     }
 
     #[test]
