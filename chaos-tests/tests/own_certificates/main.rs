@@ -9,6 +9,7 @@ mod caller;
 #[path = "../rotation/load.rs"]
 #[allow(dead_code, reason = "the rotation uses more of it")]
 mod load;
+mod kinds;
 mod organisation;
 #[path = "../attacks/records.rs"]
 #[allow(dead_code, reason = "the attacks use more of it")]

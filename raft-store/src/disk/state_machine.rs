@@ -33,6 +33,15 @@ use crate::{
 /// Entries that are written as one batch at most.
 const MAX_BATCH: usize = 1024;
 
+/// Rows that a snapshot may write for each entry that it covers beyond the one before.
+const ROWS_FOR_EACH_ENTRY: u64 = 4;
+
+/// Whether a snapshot is worth its writing: it writes every row, so that each change would pay for all of them if it were
+/// built after a fixed number of entries. The log grows in proportion to the state instead, up to a quarter of its rows.
+fn pays(entries: u64, rows: u64) -> bool {
+    entries.saturating_mul(ROWS_FOR_EACH_ENTRY) >= rows
+}
+
 /// The state machine of one node.
 pub struct StateMachine {
     applier: Applier,
@@ -221,6 +230,15 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             }
         }
         Ok(())
+    }
+
+    /// openraft asks whenever the log has grown by what the configuration says; a large state says no more often.
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
+        let covered = self.snapshots.current().and_then(|snapshot| snapshot.meta().last_log_id);
+        let covered = covered.map_or(0, |id| id.index());
+        let entries = self.applied.map_or(0, |id| id.index()).saturating_sub(covered);
+        let due = force || pays(entries, self.applier.state().row_count());
+        if due { Some(self.get_snapshot_builder().await) } else { None }
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {

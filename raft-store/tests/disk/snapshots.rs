@@ -97,6 +97,28 @@ async fn with_a_key_nothing_of_the_state_can_be_read_from_a_snapshot_and_only_wh
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_state_is_written_less_often_but_always_when_it_has_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = filled(folder.path(), 500).await;
+    build(&mut store).await;
+    let mut next = 500;
+    let rows = loop {
+        let rows = store.machine.whole().state.row_count();
+        let due = store.machine.try_create_snapshot_builder(false).await.is_some();
+        assert_eq!(due, (next - 500) * 4 >= rows, "{rows} rows, {} entries since the last one", next - 500);
+        assert!(store.machine.try_create_snapshot_builder(true).await.is_some());
+        if due {
+            break rows;
+        }
+        let entries = vec![proposal(1, next)];
+        append(&mut store.log, entries.clone()).await;
+        apply(&mut store, entries).await;
+        next += 1;
+    };
+    assert!(rows >= 100, "only {rows} rows: a snapshot would always be due");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_carries_the_whole_state_over_and_survives_a_restart() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut leader = filled(from.path(), 500).await;
