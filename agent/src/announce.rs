@@ -7,17 +7,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::service::licensing::Licensing;
 
-/// How often it is looked.
+/// Between two looks, at most.
 const EVERY: Duration = Duration::from_secs(60);
+/// Between a change of the state and a look, so that a busy cluster is not looked at for each.
+const AFTER_CHANGE: Duration = Duration::from_secs(1);
 
 /// Runs until `stop`.
 pub async fn run(licensing: Licensing, stop: CancellationToken) {
     let mut told = Told::default();
+    let mut applied = licensing.views().subscribe();
     loop {
         look(&licensing, &mut told);
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
+        let next = async {
+            tokio::select! {
+                _ = applied.changed() => tokio::time::sleep(AFTER_CHANGE).await,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        };
+        if stop.run_until_cancelled(next).await.is_none() {
+            return;
         }
     }
 }
