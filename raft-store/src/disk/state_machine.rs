@@ -36,10 +36,14 @@ const MAX_BATCH: usize = 1024;
 /// Rows that a snapshot may write for each entry that it covers beyond the one before.
 const ROWS_FOR_EACH_ENTRY: u64 = 4;
 
+/// A state of fewer rows is written whenever openraft asks: that costs next to nothing.
+const LARGE_STATE_ROWS: u64 = 40_000;
+
 /// Whether a snapshot is worth its writing: it writes every row, so that each change would pay for all of them if it were
-/// built after a fixed number of entries. The log grows in proportion to the state instead, up to a quarter of its rows.
+/// built after a fixed number of entries. The log grows in proportion to a large state instead, up to a quarter of its
+/// rows.
 fn pays(entries: u64, rows: u64) -> bool {
-    entries.saturating_mul(ROWS_FOR_EACH_ENTRY) >= rows
+    rows < LARGE_STATE_ROWS || entries.saturating_mul(ROWS_FOR_EACH_ENTRY) >= rows
 }
 
 /// The state machine of one node.

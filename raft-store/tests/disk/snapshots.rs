@@ -100,22 +100,32 @@ async fn with_a_key_nothing_of_the_state_can_be_read_from_a_snapshot_and_only_wh
 async fn a_large_state_is_written_less_often_but_always_when_it_has_to_be() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = filled(folder.path(), 500).await;
-    build(&mut store).await;
+    assert!(store.machine.whole().state.row_count() < 40_000);
+    assert!(store.machine.try_create_snapshot_builder(false).await.is_some());
     let mut next = 500;
-    let rows = loop {
+    let mut write = async |store: &mut Store, count: u64| {
+        let entries: Vec<_> = (next..next + count).map(|index| proposal(1, index)).collect();
+        append(&mut store.log, entries.clone()).await;
+        apply(store, entries).await;
+        next += count;
+    };
+    while store.machine.whole().state.row_count() < 40_000 {
+        write(&mut store, 1000).await;
+    }
+    build(&mut store).await;
+    let mut since = 0;
+    loop {
         let rows = store.machine.whole().state.row_count();
         let due = store.machine.try_create_snapshot_builder(false).await.is_some();
-        assert_eq!(due, (next - 500) * 4 >= rows, "{rows} rows, {} entries since the last one", next - 500);
+        assert_eq!(due, since * 4 >= rows, "{rows} rows, {since} entries since the last one");
         assert!(store.machine.try_create_snapshot_builder(true).await.is_some());
         if due {
-            break rows;
+            break;
         }
-        let entries = vec![proposal(1, next)];
-        append(&mut store.log, entries.clone()).await;
-        apply(&mut store, entries).await;
-        next += 1;
-    };
-    assert!(rows >= 100, "only {rows} rows: a snapshot would always be due");
+        write(&mut store, 1000).await;
+        since += 1000;
+    }
+    assert!(since >= 10_000, "due after {since} entries");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
