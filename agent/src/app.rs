@@ -54,7 +54,8 @@ use crate::{
     net::{Limits, Listener, Members, bind_unix},
     pki::{FilesError, PkiError, install_crypto_provider},
     service::{
-        Activations, Admission, OwnReport, Signing, Telemetry, licensing::Licensing, report_node, watch_computer,
+        Activations, Admission, OwnReport, Signing, Telemetry, licensing::Licensing, report_node,
+        watch_computer,
     },
     setup,
 };

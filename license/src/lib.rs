@@ -51,7 +51,7 @@ pub use signing::{
 pub use statement::{NodeStatement, StatementContext};
 pub use status::{
     ANNOUNCED_DAYS, CheckInput, CheckReason, Decision, Ending, EndingKind, IntegrityScope, InvalidReason,
-    LicenseStatus, NextStep, ReactivationReason, RegisteredNode, StatusInput, StatusReport, UnboundNode, check,
-    endings, evaluate, of_removed_node,
+    LicenseStatus, NextStep, ReactivationReason, RegisteredNode, StatusInput, StatusReport, UnboundNode,
+    check, endings, evaluate, of_removed_node,
 };
 pub use time::{DAY_MS, ParseTimestampError, Timestamp};

@@ -1,24 +1,23 @@
-//! How often one address may ask, in windows of one minute.
+//! How often one client may ask, in windows of one minute.
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    hash::Hash,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::slots::neighbourhood;
-
 const WINDOW: Duration = Duration::from_secs(60);
-/// Addresses that are remembered at a time. When there are more, all are forgiven: memory stays
+/// Clients that are remembered at a time. When there are more, all are forgiven: memory stays
 /// bounded, and so do connections.
-const MOST_ADDRESSES: usize = 16 * 1024;
+const MOST_CLIENTS: usize = 16 * 1024;
 
-/// Counts requests by address.
+/// Counts requests by client: whatever tells one from another, an address (see
+/// [`neighbourhood`](crate::neighbourhood)) or a node.
 #[derive(Debug)]
-pub struct RateLimit {
+pub struct RateLimit<C: Copy + Eq + Hash> {
     per_window: u32,
-    windows: Mutex<HashMap<IpAddr, Window>>,
+    windows: Mutex<HashMap<C, Window>>,
 }
 
 #[derive(Debug)]
@@ -27,16 +26,16 @@ struct Window {
     requests: u32,
 }
 
-impl RateLimit {
-    /// Allows so many requests a minute from each address.
+impl<C: Copy + Eq + Hash> RateLimit<C> {
+    /// Allows so many requests a minute from each client.
     pub fn new(per_minute: u32) -> Self {
         RateLimit { per_window: per_minute, windows: Mutex::default() }
     }
 
-    /// Whether the address has used up its minute, at the time `now`: how long until the next.
-    pub fn exhausted(&self, address: IpAddr, now: Instant) -> Option<Duration> {
+    /// Whether the client has used up its minute, at the time `now`: how long until the next.
+    pub fn exhausted(&self, client: C, now: Instant) -> Option<Duration> {
         let windows = self.windows();
-        let window = windows.get(&neighbourhood(address))?;
+        let window = windows.get(&client)?;
         let age = now.duration_since(window.began);
         (age < WINDOW && window.requests >= self.per_window).then(|| WINDOW.saturating_sub(age))
     }
@@ -44,17 +43,16 @@ impl RateLimit {
     /// Counts a request at the time `now`.
     ///
     /// # Errors
-    /// The address has used up its minute: how long until the next.
-    pub fn count(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
-        let address = neighbourhood(address);
+    /// The client has used up its minute: how long until the next.
+    pub fn count(&self, client: C, now: Instant) -> Result<(), Duration> {
         let mut windows = self.windows();
-        if windows.len() >= MOST_ADDRESSES && !windows.contains_key(&address) {
+        if windows.len() >= MOST_CLIENTS && !windows.contains_key(&client) {
             windows.retain(|_, window| now.duration_since(window.began) < WINDOW);
-            if windows.len() >= MOST_ADDRESSES {
+            if windows.len() >= MOST_CLIENTS {
                 windows.clear();
             }
         }
-        let window = windows.entry(address).or_insert(Window { began: now, requests: 0 });
+        let window = windows.entry(client).or_insert(Window { began: now, requests: 0 });
         let age = now.duration_since(window.began);
         if age >= WINDOW {
             *window = Window { began: now, requests: 0 };
@@ -66,7 +64,7 @@ impl RateLimit {
         Ok(())
     }
 
-    fn windows(&self) -> MutexGuard<'_, HashMap<IpAddr, Window>> {
+    fn windows(&self) -> MutexGuard<'_, HashMap<C, Window>> {
         self.windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -76,9 +74,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_its_requests_again_after_a_minute() {
+    fn a_client_has_its_requests_again_after_a_minute() {
         let limit = RateLimit::new(2);
-        let [a, b] = ["10.0.0.1", "10.0.0.2"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        let [a, b] = [1, 2];
         let start = Instant::now();
         assert_eq!(limit.count(a, start), Ok(()));
         assert_eq!(limit.exhausted(a, start), None);
@@ -94,9 +92,9 @@ mod tests {
     fn memory_is_bounded() {
         let limit = RateLimit::new(1);
         let now = Instant::now();
-        for number in 0..(2 * MOST_ADDRESSES as u32) {
-            let _ = limit.count(IpAddr::V4(number.into()), now);
+        for number in 0..(2 * MOST_CLIENTS as u32) {
+            let _ = limit.count(number, now);
         }
-        assert!(limit.windows.lock().unwrap().len() <= MOST_ADDRESSES);
+        assert!(limit.windows.lock().unwrap().len() <= MOST_CLIENTS);
     }
 }

@@ -169,7 +169,7 @@ impl ClusterService for ClusterApi {
         request: Request<Streaming<ProposeBatch>>,
     ) -> Result<Response<Self::ProposeStreamStream>, Status> {
         let caller = self.gate.vetted(self.gate.asked(&request)).await?;
-        Ok(Response::new(self.cluster.clone().take_proposals(caller, request.into_inner())))
+        Ok(Response::new(self.cluster.clone().take_proposals(caller, request.into_inner())?))
     }
 
     async fn read_index(

@@ -23,7 +23,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use prometheus::IntCounterVec;
-use quorate_limits::RateLimit;
+use quorate_limits::{RateLimit, neighbourhood};
 use tonic::{Code, Status};
 use tower_http::timeout::TimeoutBody;
 
@@ -39,8 +39,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Counts strangers' requests, over all ports that it guards.
 pub struct Throttle {
-    requests: RateLimit,
-    refusals: RateLimit,
+    requests: RateLimit<IpAddr>,
+    refusals: RateLimit<IpAddr>,
     turned_away: IntCounterVec,
 }
 
@@ -60,9 +60,10 @@ impl Throttle {
     }
 
     fn admit(&self, address: IpAddr, now: Instant) -> Result<(), ApiError> {
-        let (reason, wait) = match self.refusals.exhausted(address, now) {
+        let client = neighbourhood(address);
+        let (reason, wait) = match self.refusals.exhausted(client, now) {
             Some(wait) => ("refusals", wait),
-            None => match self.requests.count(address, now) {
+            None => match self.requests.count(client, now) {
                 Ok(()) => return Ok(()),
                 Err(wait) => ("requests", wait),
             },
@@ -85,7 +86,7 @@ async fn pass(State(throttle): State<Arc<Throttle>>, request: Request, next: Nex
     let response = next.run(request.map(|body| Body::new(TimeoutBody::new(BODY_TIMEOUT, body)))).await;
     if is_refusal(&response) {
         // The next one is turned away; this one has its answer.
-        let _ = throttle.refusals.count(address, Instant::now());
+        let _ = throttle.refusals.count(neighbourhood(address), Instant::now());
     }
     response
 }

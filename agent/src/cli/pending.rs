@@ -87,7 +87,7 @@ impl Present for PendingList {
                 join.state.clone(),
                 or_dash(join.requested_at),
                 or_dash(join.decided_by.as_ref()),
-                super::cert::short(Some(&join.key_fingerprint)),
+                join.key_fingerprint.clone(),
                 join.token.clone(),
             ]
         };

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use quorate_license::{ComputerId, NodeId, NodePublicKey, Timestamp};
+use quorate_license::{ComputerId, NodeId, NodePublicKey, NodeRole, Timestamp};
 use quorate_proto::node::v1::{IdentityAlarm, NodeStateResponse};
 use quorate_raft_store::{
     State,
@@ -20,6 +20,10 @@ use crate::api::{ApiError, ErrorKind};
 const HOLD: Duration = Duration::from_secs(20);
 /// More than this is not kept of what calls have shown.
 const MOST_HEARD: usize = 256;
+/// Longer texts of other nodes are cut off.
+const MOST_CODE_CHARS: usize = 64;
+const MOST_SUBJECT_CHARS: usize = 128;
+const MOST_MESSAGE_CHARS: usize = 512;
 
 /// The stable codes of what can be wrong with who is who.
 pub(super) const ALARM_CODES: [&str; 6] = [
@@ -93,10 +97,19 @@ impl From<&Alarm> for IdentityAlarm {
     }
 }
 
-impl From<IdentityAlarm> for Alarm {
-    fn from(alarm: IdentityAlarm) -> Self {
-        Alarm { code: alarm.code, subject: alarm.subject, message: alarm.message }
-    }
+/// What a node tells of what it has found. Only a Management Server's word counts: what a Spooler Controller invents must
+/// stop no activation. Bounded in number and length, whoever tells.
+pub(super) fn told_by(role: NodeRole, alarms: Vec<IdentityAlarm>) -> impl Iterator<Item = Alarm> {
+    let most = if role == NodeRole::Management { MOST_HEARD } else { 0 };
+    let short = |text: String, most: usize| match text.char_indices().nth(most) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text,
+    };
+    alarms.into_iter().take(most).map(move |alarm| Alarm {
+        code: short(alarm.code, MOST_CODE_CHARS),
+        subject: short(alarm.subject, MOST_SUBJECT_CHARS),
+        message: short(alarm.message, MOST_MESSAGE_CHARS),
+    })
 }
 
 /// What a node has told of who it is.

@@ -150,3 +150,19 @@ async fn what_a_call_has_shown_is_kept_for_a_while_and_once() {
     }
     assert_eq!(sightings.heard(now).len(), MOST_HEARD);
 }
+
+#[test]
+fn only_a_management_servers_word_counts_and_it_is_short() {
+    let alarm = |number: usize| IdentityAlarm {
+        code: "x".repeat(1000),
+        subject: format!("{number}"),
+        message: "\u{e9}".repeat(100_000),
+    };
+    let told = |role| told_by(role, (0..2 * MOST_HEARD).map(alarm).collect()).collect::<Vec<_>>();
+    assert_eq!(told(NodeRole::Spooler), []);
+    let heard = told(NodeRole::Management);
+    assert_eq!(heard.len(), MOST_HEARD);
+    assert!(heard.iter().all(|it| (it.code.len(), it.message.chars().count()) == (64, MOST_MESSAGE_CHARS)));
+    let answered: usize = heard.iter().map(|it| it.code.len() + it.subject.len() + it.message.len()).sum();
+    assert!(answered < 1 << 20, "an answer with {answered} bytes of alarms is not sent");
+}

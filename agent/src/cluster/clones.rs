@@ -20,21 +20,24 @@ use std::{
     time::Duration,
 };
 
-use quorate_license::{NodeId, NodePublicKey, Timestamp};
+use quorate_license::{NodeId, NodePublicKey, NodeRole, Timestamp};
 use quorate_proto::node::v1::{
     IdentityAlarm, NodeStateRequest, NodeStateResponse, cluster_service_client::ClusterServiceClient,
 };
 use quorate_raft_store::{
-    Views,
+    State, Views,
     state::{Node, StartId},
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
 use super::{
     Cluster,
-    alarms::{ALARM_CODES, Alarm, Sightings, Told, alarm_hint, cloned_directory, compare, merged},
+    alarms::{ALARM_CODES, Alarm, Sightings, Told, alarm_hint, cloned_directory, compare, merged, told_by},
 };
 use crate::{
     api::{ApiError, ErrorKind, OwnStart, addressed, vetting},
@@ -44,6 +47,8 @@ use crate::{
 
 /// How long whoever is registered may take to show that it lives.
 const VET_DEADLINE: Duration = Duration::from_millis(900);
+/// Calls of one node that may wait until it is clear whose they are.
+const MOST_LOOKS: usize = 32;
 /// Between two looks at what was found.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Between two rounds of questions, and how much longer for each node.
@@ -72,28 +77,78 @@ pub struct Clones {
     views: Arc<Views>,
     peers: Arc<Peers>,
     known: Mutex<Sightings>,
+    /// By node: ids are never given twice, and there are few of them.
+    looks: Mutex<BTreeMap<NodeId, Arc<Looks>>>,
     answers: AtomicU64,
+}
+
+/// Looks at who answers where one node is registered.
+struct Looks {
+    turn: Semaphore,
+    /// Those that wait for their turn, and the one whose it is.
+    places: Semaphore,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Looks { turn: Semaphore::new(1), places: Semaphore::new(MOST_LOOKS) }
+    }
+}
+
+impl Looks {
+    /// Waits for the turn; none if too many wait already.
+    async fn turn(&self) -> Option<[SemaphorePermit<'_>; 2]> {
+        let place = self.places.try_acquire().ok()?;
+        Some([self.turn.acquire().await.ok()?, place])
+    }
+}
+
+fn unclear(row: &Node) -> ApiError {
+    ApiError::new(
+        ErrorKind::Unavailable,
+        "identity_unclear",
+        format!("many calls of node {} come from starts that the log does not know", row.name),
+        "the node asks again by itself; if this lasts, look at who uses its certificate",
+    )
 }
 
 impl Clones {
     /// Nothing is found yet.
     pub fn new(node: NodeId, own: OwnIdentity, views: Arc<Views>, peers: Arc<Peers>) -> Self {
-        Clones { node, own, views, peers, known: Mutex::default(), answers: AtomicU64::new(0) }
+        Clones {
+            node,
+            own,
+            views,
+            peers,
+            known: Mutex::default(),
+            looks: Mutex::default(),
+            answers: AtomicU64::new(0),
+        }
+    }
+
+    fn looks_at(&self, node: NodeId) -> Arc<Looks> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner).entry(node).or_default().clone()
     }
 
     fn known(&self) -> MutexGuard<'_, Sightings> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a start of a node in that the log does not know, if nobody else is that node.
+    /// Lets a start of a node in that the log does not know, if nobody else is that node. One look at a time for each
+    /// node: it opens a connection to wherever the node says that it is.
     ///
     /// # Errors
-    /// Denied: `data_directory_cloned`, naming both.
+    /// Denied: `data_directory_cloned`, naming both; unavailable: `identity_unclear`, if too many such calls wait.
     pub async fn vet(&self, node: NodeId, start: OwnStart, address: &str) -> Result<(), ApiError> {
         let view = self.views.current();
         let Some(row) = view.state.nodes().get(&node) else { return Ok(()) };
         let Some(known) = view.state.starts().get(&node) else { return Ok(()) };
         if known.id == start.id || self.known().was_let_in(node, start.id) {
+            return Ok(());
+        }
+        let looks = self.looks_at(node);
+        let _turn = looks.turn().await.ok_or_else(|| unclear(row))?;
+        if self.known().was_let_in(node, start.id) {
             return Ok(());
         }
         let Some(holder) = self.other_holder(row, start.id).await else {
@@ -110,6 +165,9 @@ impl Clones {
     pub async fn outdated(&self, node: NodeId, start: OwnStart, address: &str) {
         let view = self.views.current();
         let Some(row) = view.state.nodes().get(&node) else { return };
+        let looks = self.looks_at(node);
+        // The same is found again by one of those that wait.
+        let Some(_turn) = looks.turn().await else { return };
         let alarm = match self.other_holder(row, start.id).await {
             Some(holder) => cloned_directory(row, &holder, address),
             None => Alarm::new(
@@ -200,6 +258,11 @@ impl Clones {
     }
 }
 
+/// What a node may tell: one that this state does not know, as little as a Spooler Controller.
+fn role_of(state: &State, id: NodeId) -> NodeRole {
+    state.nodes().get(&id).map_or(NodeRole::Spooler, |node| node.role)
+}
+
 impl Cluster {
     /// Who is who, as this node sees it.
     pub fn clones(&self) -> &Arc<Clones> {
@@ -219,7 +282,7 @@ impl Cluster {
         let mut told: BTreeMap<NodeId, Told> =
             answers.clone().filter_map(|(id, answer)| Some((id, Told::read(answer)?))).collect();
         told.insert(self.node, self.clones.own_told(self.last_log_index()));
-        let heard = answers.flat_map(|(_, answer)| answer.alarms.iter().cloned().map(Alarm::from));
+        let heard = answers.flat_map(|(id, answer)| told_by(role_of(&view.state, id), answer.alarms.clone()));
         let leader = self.leader_view().await.map(|seen| seen.alarms).unwrap_or_default();
         let now = compare(&view.state, &told, None);
         merged(self.clones.alarms().into_iter().chain(now).chain(heard).chain(leader))
@@ -252,7 +315,7 @@ pub async fn watch_clones(cluster: Arc<Cluster>, stop: CancellationToken) {
                 cluster.hear_clock(id, &answer);
                 told.extend(Told::read(&answer).map(|told| (id, told)));
                 // What has called another Management Server is known here, too.
-                answer.alarms.into_iter().for_each(|alarm| cluster.clones.note(alarm.into()));
+                told_by(role_of(&view.state, id), answer.alarms).for_each(|alarm| cluster.clones.note(alarm));
             }
             told.insert(cluster.node, cluster.clones.own_told(cluster.last_log_index()));
             cluster.clones.known().look(&view.state, leader.as_ref(), committed, &told);

@@ -4,7 +4,7 @@
 //! next message is taken up while earlier ones are still on their way; answers go back together as
 //! they are there. All of it is driven by the stream itself: there is no task in between.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use futures::{Stream, StreamExt, stream, stream::BoxStream};
 use openraft::{errors::ClientWriteError, raft::WriteResult};
@@ -40,14 +40,18 @@ const MAX_ASKER_BYTES: usize = 1 << 10;
 impl Cluster {
     /// Takes up another node's changes and gives their answers, until the stream ends or this node
     /// stops. What was taken up by then is answered.
+    ///
+    /// # Errors
+    /// The node has too many such streams already.
     pub fn take_proposals<S>(
         self: Arc<Self>,
         caller: NodeCaller,
         batches: S,
-    ) -> BoxStream<'static, Result<AnswerBatch, Status>>
+    ) -> Result<BoxStream<'static, Result<AnswerBatch, Status>>, Status>
     where
         S: Stream<Item = Result<ProposeBatch, Status>> + Send + 'static,
     {
+        let place = self.members.stream(caller)?;
         let stop = self.stop.clone();
         let answers = batches
             .take_while(|batch| std::future::ready(batch.is_ok()))
@@ -58,7 +62,13 @@ impl Cluster {
                 async move { cluster.take_batch(caller, batch).await }
             })
             .flatten_unordered(BATCHES_UNDER_WAY);
-        chunks(answers.boxed(), ANSWERS, answer_bytes).map(|answers| Ok(AnswerBatch { answers })).boxed()
+        let answers = chunks(answers.boxed(), ANSWERS, answer_bytes);
+        Ok(answers
+            .map(move |answers| {
+                let _taken = &place;
+                Ok(AnswerBatch { answers })
+            })
+            .boxed())
     }
 
     /// Proposes one message's changes at once; their answers come in the order of the log.
@@ -78,7 +88,8 @@ impl Cluster {
         let (view, now) = (self.view(), self.clock.now());
         for proposal in batch.proposals {
             let number = proposal.number;
-            match permitted(caller, &view.state, now, &proposal) {
+            let counted = self.members.report(caller, Instant::now());
+            match counted.and_then(|()| permitted(caller, &view.state, now, &proposal)) {
                 Ok(proposal) => {
                     numbers.push(number);
                     proposals.push(proposal);

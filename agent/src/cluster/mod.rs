@@ -18,6 +18,7 @@ mod intake;
 mod keeper;
 mod lane;
 mod leader;
+mod member_bounds;
 mod network;
 mod presence;
 mod propose;
@@ -63,6 +64,7 @@ use self::{
     clocks::Clocks,
     lane::{LaneOptions, Lanes},
     leader::LeaderWatch,
+    member_bounds::MemberBounds,
     presence::Behind,
     snapshot_transfer::Pace,
 };
@@ -100,6 +102,8 @@ pub struct Cluster {
     clock: ClusterClock,
     /// What the nodes' own clocks say, as this node has heard while it leads.
     clocks: Mutex<Clocks>,
+    /// What members use up.
+    members: MemberBounds,
 }
 
 /// What a node's part in the group is made with.
@@ -165,6 +169,7 @@ impl Cluster {
             clones,
             clock,
             clocks: Mutex::default(),
+            members: MemberBounds::new(),
             node,
             raft,
             views,

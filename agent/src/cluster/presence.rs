@@ -15,7 +15,7 @@ use quorate_proto::node::v1::{
 use tokio::time::Instant;
 use tonic::Request;
 
-use super::{Alarm, Cluster, recent_end::RecentEnd};
+use super::{Alarm, Cluster, alarms::told_by, recent_end::RecentEnd};
 use crate::{
     api::addressed,
     clock,
@@ -275,7 +275,7 @@ impl From<PresenceResponse> for LeaderView {
             changing: response.changing,
             voters: response.nodes.iter().filter(|node| node.voter).map(|node| NodeId(node.id)).collect(),
             members: response.nodes.iter().map(|node| (NodeId(node.id), member(node))).collect(),
-            alarms: response.alarms.into_iter().map(Alarm::from).collect(),
+            alarms: told_by(NodeRole::Management, response.alarms).collect(),
         }
     }
 }

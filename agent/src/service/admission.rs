@@ -1,13 +1,17 @@
 //! Admitting a node that shows a join token.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use quorate_license::{
     BuildNumber, ClusterId, ComputerId, Epoch, NodeId, NodeName, NodePublicKey, NodeRole, NodeSignature,
     SignatureDomain,
 };
 use quorate_raft_store::{
-    Command, Outcome, Refusal,
+    Command, Outcome, Refusal, View,
     audit::{Actor, AskedBy, Face},
     command::{AdmitNode, ReplaceNode, RequestJoin},
     seal::ManagementKey,
@@ -18,7 +22,7 @@ use subtle::ConstantTimeEq;
 use super::{Signer, certificates::MAX_CHAIN_BYTES, trusted};
 use crate::{
     api::{ApiError, ErrorKind},
-    cluster::Cluster,
+    cluster::{Cluster, ReadError},
     data_dir::{NodeFile, Trusted},
     pki::{CertificateSubject, JoinToken, PeerIdentity, PkiError, secret_hash},
     setup,
@@ -30,6 +34,10 @@ const TOKEN_DEADLINE: Duration = Duration::from_secs(2);
 const AWAY_MARGIN: Duration = Duration::from_secs(2);
 const AWAY_AT_MOST: Duration = Duration::from_secs(15);
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// Refusals of the bearer of one token that are written into the log.
+const REFUSALS_IN_LOG: u32 = 5;
+/// How long it may take to learn that nothing newer would let a joiner in.
+const CONFIRM_DEADLINE: Duration = Duration::from_secs(2);
 /// How long one question of a joiner is kept open while an administrator decides; it asks again then.
 const DECISION_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -88,11 +96,20 @@ impl Joiner {
             }
         }
         // The names by which nodes know each other are the cluster's to give.
-        match setup::hosts_of(&self.addresses).iter().find(|host| host.ends_with("quorate.internal")) {
+        match setup::hosts_of(&self.addresses).iter().find(|host| setup::is_reserved(host)) {
             Some(host) => Err(malformed("addresses", &format!("the name {host} is reserved"))),
             None => Ok(()),
         }
     }
+}
+
+fn not_confirmed(error: &ReadError) -> ApiError {
+    ApiError::new(
+        ErrorKind::Unavailable,
+        "not_confirmed",
+        format!("whether the node may join can't be said now: {error}"),
+        "look at `quorate cluster health`, then run `quorate join` again",
+    )
 }
 
 fn malformed(what: &str, reason: &dyn std::fmt::Display) -> ApiError {
@@ -129,12 +146,14 @@ pub struct Admission {
     cluster: Arc<Cluster>,
     own: Arc<NodeFile>,
     signer: Arc<Signer>,
+    /// How many refusals of joiners this node has written into the log, by token.
+    refused: Mutex<BTreeMap<TokenId, u32>>,
 }
 
 impl Admission {
     /// The admission of this node.
     pub fn new(cluster: Arc<Cluster>, own: Arc<NodeFile>, signer: Arc<Signer>) -> Self {
-        Admission { cluster, own, signer }
+        Admission { cluster, own, signer, refused: Mutex::default() }
     }
 
     /// Admits a joiner, who asks from `address`, through the log, and gives it an id and a certificate. A repeat by
@@ -218,7 +237,14 @@ impl Admission {
         };
         let asked_by =
             AskedBy { actor: Actor::Joiner(token.id), node: self.own.node_id, face: Face::NodePort, address };
-        let node = match self.cluster.propose(command, &asked_by).await?.result? {
+        let outcome = match self.foreseen(&command, token.id).await {
+            Some(outcome) => outcome?,
+            None => {
+                let outcome = self.cluster.propose(command, &asked_by).await?.result;
+                outcome.inspect_err(|_| self.refused_in_log(token.id))?
+            }
+        };
+        let node = match outcome {
             Outcome::NodeAdmitted { node } => {
                 tracing::info!(%node, name = %joiner.name, %role, "a node was admitted");
                 node
@@ -234,7 +260,7 @@ impl Admission {
         // The addresses that were admitted, not those of a repeat.
         let view = self.cluster.view();
         let admitted = view.state.nodes().get(&node).ok_or(Refusal::NodeUnknown(node))?;
-        let subject = subject(node, setup::hosts_of(&admitted.addresses));
+        let subject = subject(node, setup::certified_hosts(&view.state, role, &admitted.addresses));
         // The CA of this moment: it may have been rotated since.
         let authority = self.signer.authority(&view.state)?;
         let certificate = self.signer.issue(&authority, &joiner.certificate_request, &subject)?;
@@ -255,6 +281,43 @@ impl Admission {
             trusted: trusted(&view.state),
             management_key: (role == NodeRole::Management).then(|| management_key.clone()),
         })
+    }
+
+    /// What the log would answer, where it need not be asked: whoever holds a token does not fill the audit with it. A
+    /// repeat of what was admitted, or waits, changes nothing; a refusal is written down a few times for each token.
+    async fn foreseen(&self, command: &Command, token: TokenId) -> Option<Result<Outcome, ApiError>> {
+        let tried = |view: &View| command.clone().apply(&mut view.state.clone(), view.state.time());
+        let view = self.cluster.view();
+        match tried(&view) {
+            Ok(Outcome::NodeAdmitted { node }) if view.state.nodes().get(&node).is_some() => {
+                Some(Ok(Outcome::NodeAdmitted { node }))
+            }
+            Ok(Outcome::NodeReplaced { node, replaced }) if view.state.nodes().get(&node).is_some() => {
+                Some(Ok(Outcome::NodeReplaced { node, replaced }))
+            }
+            Ok(Outcome::JoinPending { token }) if view.state.pending_joins().get(&token).is_some() => {
+                Some(Ok(Outcome::JoinPending { token }))
+            }
+            Err(_) if self.refusals_in_log(token) >= REFUSALS_IN_LOG => {
+                // This node's view may be old; only what holds for all of the log is said without it.
+                if let Err(error) = self.cluster.read_index(CONFIRM_DEADLINE).await {
+                    return Some(Err(not_confirmed(&error)));
+                }
+                tried(&self.cluster.view()).err().map(|refusal| Err(refusal.into()))
+            }
+            _ => None,
+        }
+    }
+
+    fn refusals_in_log(&self, token: TokenId) -> u32 {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).get(&token).copied().unwrap_or(0)
+    }
+
+    fn refused_in_log(&self, token: TokenId) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = &self.cluster.view().state;
+        refused.retain(|id, _| known.tokens().get(id).is_some());
+        *refused.entry(token).or_default() += 1;
     }
 
     /// Waits a while for an administrator's decision. The id of the node, if it is accepted.
@@ -295,6 +358,18 @@ impl Admission {
         key: NodePublicKey,
     ) -> Result<NodeId, ApiError> {
         let view = self.cluster.view();
+        // A token for any node of a role is handed to those who set up new ones: it takes nobody's place.
+        let purpose = view.state.tokens().get(&token.id).map(|known| known.purpose.clone());
+        if !matches!(purpose, Some(TokenPurpose::Join { name: Some(of), .. }) if of == *name) {
+            return Err(ApiError::new(
+                ErrorKind::Refused,
+                "token_not_for_replacing",
+                format!("the token {} was not made for {name} by its name: it replaces no node", token.id),
+                format!(
+                    "`quorate token create --role ROLE --name {name}` on a Management Server makes one that does"
+                ),
+            ));
+        }
         let Some(old) = view.state.node_named(name) else {
             let mut gone: Vec<_> =
                 view.state.tombstones().values().filter(|gone| gone.name == *name).collect();

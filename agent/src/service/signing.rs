@@ -8,7 +8,7 @@ use quorate_license::{
     ActivationKind, IntegrityKey, ManagementSignature, NodeKey, NodeRole, NodeStatement, Nonce,
     StatementContext, TenantId,
 };
-use quorate_raft_store::state::Activation;
+use quorate_raft_store::{State, state::Activation};
 
 use crate::{
     api::{ApiError, ErrorKind},
@@ -94,15 +94,13 @@ impl Signing {
         if activation.kind != key.kind || activation.tenant != key.tenant {
             return Err(refused("the activation is open for another kind or tenant"));
         }
-        if !key.nodes.iter().map(|statement| statement.row.id).eq(activation.nodes.iter().copied()) {
-            return Err(refused("the integrity key holds other nodes than the administrator confirmed"));
+        if !key.nodes.iter().any(|it| it.row.id == self.own.node_id && it.row.key == self.key.public()) {
+            return Err(refused("the integrity key does not hold this node's own statement"));
         }
-        let context = key.context();
-        let own = key.nodes.iter().find(|statement| statement.row.id == self.own.node_id);
-        match own {
-            Some(own) if own.row.key == self.key.public() && own.verify(&context).is_ok() => {}
-            _ => return Err(refused("the integrity key does not hold this node's own statement")),
+        if let Some(difference) = difference(&self.cluster.view().state, &activation, key) {
+            return Err(refused(&difference));
         }
+        key.verify_statements().map_err(|error| refused(&error.to_string()))?;
         Ok(key.signature_by(self.own.node_id, &self.key))
     }
 
@@ -118,6 +116,53 @@ impl Signing {
             None => Err(refused("the activation has not reached this node")),
         }
     }
+}
+
+/// What an integrity key says otherwise than the log does: a first license node that is not honest gets no signature for
+/// nodes, keys or computers of its own making.
+fn difference(state: &State, activation: &Activation, key: &IntegrityKey) -> Option<String> {
+    if !key.nodes.iter().map(|statement| statement.row.id).eq(activation.nodes.iter().copied()) {
+        return Some("the integrity key holds other nodes than the administrator confirmed".to_owned());
+    }
+    for NodeStatement { row, .. } in &key.nodes {
+        let Some(node) = state.nodes().get(&row.id) else {
+            return Some(format!("the integrity key holds node {}, which is no member", row.id));
+        };
+        let what = if row.key != node.key {
+            "another identity key"
+        } else if row.role != node.role {
+            "another role"
+        } else if row.computer_id != node.computer_id {
+            "another computer ID"
+        } else {
+            continue;
+        };
+        return Some(format!("the integrity key gives {} {what} than it has in this cluster", node.name));
+    }
+    let cluster = state.cluster()?;
+    let binding = state.binding().map(|installed| &installed.binding.claims);
+    let serials =
+        state.licenses().get(&activation.tenant).map(|it| (&activation.tenant, it.license.claims.serial));
+    let mut superseded = activation.superseded.clone();
+    superseded.sort_unstable();
+    let what = if key.first_license_node != cluster.first_license_node {
+        "first license node"
+    } else if key.support_id.as_ref() != binding.map(|binding| &binding.support_id) {
+        "Support ID"
+    } else if key.fence != binding.map(|binding| binding.fence).unwrap_or_default() {
+        "fence"
+    } else if key.binding_serial != binding.map(|binding| binding.serial).unwrap_or_default()
+        || !key.serials.iter().map(|(tenant, serial)| (tenant, *serial)).eq(serials)
+    {
+        "serial"
+    } else if key.superseded != superseded {
+        "list of superseded intents"
+    } else if key.telemetry != cluster.telemetry {
+        "choice of telemetry"
+    } else {
+        return None;
+    };
+    Some(format!("the integrity key names another {what} than this cluster has"))
 }
 
 fn refused(message: &str) -> ApiError {

@@ -5,10 +5,10 @@
 //! ```
 //!
 //! It runs with the stable toolchain, and the same seed gives the same inputs. An input that fails is written into
-//! the corpus, where every later run begins with it.
+//! the corpus, where every later run begins with it. Each target runs in a process of its own, whose memory is counted.
 //!
 //! ```sh
-//! cargo test --workspace --test fuzz                                        # 2 seconds for each target
+//! cargo test --workspace --test fuzz                                        # 30 seconds for each target
 //! cargo test --workspace --test fuzz -- --seconds 600 --target tokens --seed 7
 //! ```
 
@@ -25,8 +25,11 @@ mod targets;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
-    process::ExitCode,
-    sync::atomic::{AtomicU64, Ordering},
+    process::{Command, ExitCode},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -51,7 +54,7 @@ struct Arguments {
 impl Arguments {
     /// None if other tests are meant.
     fn parse() -> Option<Arguments> {
-        let mut arguments = Arguments { seconds: 2, seed: u64::from(std::process::id()), target: None };
+        let mut arguments = Arguments { seconds: 30, seed: u64::from(std::process::id()), target: None };
         let mut given = std::env::args().skip(1);
         while let Some(argument) = given.next() {
             let mut value = || given.next().unwrap_or_else(|| panic!("{argument} needs a value"));
@@ -76,14 +79,41 @@ fn main() -> ExitCode {
         PANICS.fetch_add(1, Ordering::SeqCst);
         tell(panic);
     }));
-    let targets: Vec<Target> = targets::all()
-        .into_iter()
-        .filter(|target| arguments.target.as_ref().is_none_or(|name| name == target.name))
-        .collect();
-    assert!(!targets.is_empty(), "no target has the name {:?}", arguments.target);
-    let failed: Vec<&str> =
-        targets.into_iter().filter(|target| !holds(target, &arguments)).map(|target| target.name).collect();
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let targets = targets::all();
+    let all_hold = match &arguments.target {
+        Some(name) => {
+            let target = targets.iter().find(|target| target.name == name);
+            holds(target.unwrap_or_else(|| panic!("no target has the name {name}")), &arguments)
+        }
+        None => each_in_a_process(&targets, &arguments),
+    };
+    if all_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs the targets, as many at a time as there are processors. False if one of them fails.
+fn each_in_a_process(targets: &[Target], arguments: &Arguments) -> bool {
+    let queue = Mutex::new(targets.iter());
+    let next = || queue.lock().unwrap().next();
+    let runs = |target: &Target| {
+        let program = std::env::current_exe().expect("this program has a path");
+        let (seconds, seed) = (arguments.seconds.to_string(), arguments.seed.to_string());
+        let command = Command::new(program)
+            .args(["--target", target.name, "--seconds", &seconds, "--seed", &seed])
+            .status();
+        command.expect("this program can be run").success()
+    };
+    let worker = || {
+        let mut all_hold = true;
+        while let Some(target) = next() {
+            all_hold &= runs(target);
+        }
+        all_hold
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+        running.into_iter().all(|worker| worker.join().unwrap_or(false))
+    })
 }
 
 /// Gives one target inputs until its time is over. False, and told, if one of them fails.

@@ -1,6 +1,6 @@
 //! The parsers that see foreign bytes, each with the most memory that one input may take.
 
-use std::{cell::RefCell, path::Path};
+use std::{cell::RefCell, path::Path, sync::OnceLock};
 
 use prost::Message;
 use quorate::{
@@ -18,10 +18,10 @@ use quorate_license::{
 };
 use quorate_proto::{node::v1 as node, v1};
 use quorate_raft_store::{
-    Answer, Applier, Command, Proposal, State,
+    Answer, Applier, Command, Digest, Proposal, State,
     audit::AskedBy,
     codec,
-    disk::SnapshotFile,
+    disk::{SnapshotFile, SnapshotKey},
     raft_types::EncodedProposal,
     state::{StartId, TokenId},
     wire,
@@ -141,6 +141,34 @@ fn tokens(bytes: &[u8]) {
     }
 }
 
+/// A cluster in which things have happened: what the golden proposals lead to, one after the other.
+fn installation() -> State {
+    static STATE: OnceLock<State> = OnceLock::new();
+    let lived = || {
+        let mut applier = Applier::default();
+        for (index, name) in [
+            "InitCluster",
+            "CreateToken",
+            "CreateToken.approval",
+            "AdmitNode.spooler",
+            "RequestJoin",
+            "BeginActivation",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let file =
+                format!("{}/../raft-store/tests/golden/proposal/{name}.bin", env!("CARGO_MANIFEST_DIR"));
+            let proposal = EncodedProposal(std::fs::read(file).unwrap().into());
+            // Whether it was refused there does not matter here.
+            let _ = applier.apply(index as u64 + 1, &proposal).unwrap();
+        }
+        assert!(applier.state().cluster().is_some());
+        applier.state().clone()
+    };
+    STATE.get_or_init(lived).clone()
+}
+
 /// What Raft's messages, the log and the disk hold; a command of another node is applied.
 fn records(bytes: &[u8]) {
     let _ = wire::decode_append(bytes);
@@ -154,9 +182,12 @@ fn records(bytes: &[u8]) {
     let _ = codec::decode::<Answer>(bytes);
     let _ = codec::decode::<AskedBy>(bytes);
     if Proposal::decode(bytes).is_ok() {
-        let mut applier = Applier::default();
-        if applier.apply(1, &EncodedProposal(bytes.to_vec().into())).is_ok() {
-            applier.take_changes().unwrap();
+        // Before there is a cluster, and in one.
+        for state in [State::default(), installation()] {
+            let mut applier = Applier::resume(state, Digest::default());
+            if applier.apply(100, &EncodedProposal(bytes.to_vec().into())).is_ok() {
+                applier.take_changes().unwrap();
+            }
         }
     }
     if let Some((key, row)) = bytes.split_at_checked(9) {
@@ -172,9 +203,13 @@ fn snapshot(bytes: &[u8]) {
     FOLDER.with_borrow(|folder| {
         let path = folder.path().join("arrived");
         std::fs::write(&path, bytes).unwrap();
-        if let Ok(snapshot) = SnapshotFile::open(&path, None) {
-            let mut state = State::default();
-            let _ = snapshot.rows(|key, row| state.load(key, row).map_err(std::io::Error::other));
+        // One that is encrypted is read with its key.
+        let key = SnapshotKey::parse(&"17".repeat(32)).unwrap();
+        for key in [None, Some(&key)] {
+            if let Ok(snapshot) = SnapshotFile::open(&path, key) {
+                let mut state = State::default();
+                let _ = snapshot.rows(|key, row| state.load(key, row).map_err(std::io::Error::other));
+            }
         }
     });
 }

@@ -47,14 +47,22 @@ fn a_wiped_voter_is_refused_and_replaced_under_a_new_id() {
     assert_eq!(prepared.code, "already_prepared");
     assert!(prepared.message.contains("move it away"), "{prepared:?}");
     move_away(&cluster.nodes[0]);
-    let token = |role: Role| -> String {
-        let token = cluster.nodes[1].cli(["token", "create", "--role", role.as_str()]);
+    let token = |role: Role, name: &[&str]| -> String {
+        let token =
+            cluster.nodes[1].cli(["token", "create", "--role", role.as_str()]).args(name.iter().copied());
         token.json::<NewToken>().unwrap().token
     };
-    let (management, spooler) = (token(Role::Management), token(Role::Spooler));
+    let of = |name: &'static str| ["--name", name];
+    let management = token(Role::Management, &of("management-1"));
     let node = &cluster.nodes[0];
-    let other_name = refused(replace_with(node, &management, &cluster.nodes[1], "management-2"));
+    let any_name =
+        refused(replace_with(node, &token(Role::Management, &[]), &cluster.nodes[1], "management-1"));
+    assert_eq!(any_name.code, "token_not_for_replacing");
+    assert!(any_name.hint.unwrap().contains("--name management-1"));
+    let second = token(Role::Management, &of("management-2"));
+    let other_name = refused(replace_with(node, &second, &cluster.nodes[1], "management-2"));
     assert_eq!(other_name.code, "node_name_differs");
+    let spooler = token(Role::Spooler, &of("management-1"));
     let other_role = refused(replace_with(node, &spooler, &cluster.nodes[1], "management-1"));
     assert_eq!(other_role.code, "node_role_differs");
     let machine_id = fs::read_to_string(&node.machine_id_file).unwrap();

@@ -15,8 +15,14 @@ use super::{
 fn keys() -> [[String; 2]; 4] {
     let ed25519 = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
     [
-        [include_str!("keys/rsa-2048.pkcs1.pem").to_owned(), include_str!("keys/rsa-2048.pkcs8.pem").to_owned()],
-        [include_str!("keys/rsa-4096.pkcs8.pem").to_owned(), include_str!("keys/rsa-4096.pkcs8.pem").to_owned()],
+        [
+            include_str!("keys/rsa-2048.pkcs1.pem").to_owned(),
+            include_str!("keys/rsa-2048.pkcs8.pem").to_owned(),
+        ],
+        [
+            include_str!("keys/rsa-4096.pkcs8.pem").to_owned(),
+            include_str!("keys/rsa-4096.pkcs8.pem").to_owned(),
+        ],
         [include_str!("keys/p384.sec1.pem").to_owned(), include_str!("keys/p384.pkcs8.pem").to_owned()],
         [ed25519.clone(), ed25519],
     ]

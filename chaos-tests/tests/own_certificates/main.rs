@@ -6,10 +6,10 @@
 #[path = "../attacks/caller.rs"]
 #[allow(dead_code, reason = "the attacks use more of it")]
 mod caller;
+mod kinds;
 #[path = "../rotation/load.rs"]
 #[allow(dead_code, reason = "the rotation uses more of it")]
 mod load;
-mod kinds;
 mod organisation;
 #[path = "../attacks/records.rs"]
 #[allow(dead_code, reason = "the attacks use more of it")]

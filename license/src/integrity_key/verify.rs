@@ -71,12 +71,7 @@ impl IntegrityKey {
     ///
     /// [`IntegrityKeyRefusal`], in the order of its variants.
     pub fn verify_signatures(&self) -> Result<(), IntegrityKeyRefusal> {
-        let context = self.context();
-        for statement in &self.nodes {
-            let refused = |_| IntegrityKeyRefusal::Statement { node: statement.row.id };
-            statement.verify(&context).map_err(refused)?;
-        }
-        self.verify_distinct()?;
+        self.verify_statements()?;
         let digest = self.digest();
         for signature in &self.signatures {
             let node = signature.node;
@@ -87,6 +82,21 @@ impl IntegrityKey {
         }
         let nodes = self.not_signed_by();
         if nodes.is_empty() { Ok(()) } else { Err(IntegrityKeyRefusal::NotSignedBy { nodes }) }
+    }
+
+    /// Checks that every node signed its statement for this activation, and that no two nodes share a computer ID or an
+    /// identity key: what a Management Server looks at before it signs.
+    ///
+    /// # Errors
+    ///
+    /// [`IntegrityKeyRefusal`], the first three of its variants.
+    pub fn verify_statements(&self) -> Result<(), IntegrityKeyRefusal> {
+        let context = self.context();
+        for statement in &self.nodes {
+            let refused = |_| IntegrityKeyRefusal::Statement { node: statement.row.id };
+            statement.verify(&context).map_err(refused)?;
+        }
+        self.verify_distinct()
     }
 
     /// The Management Servers among the nodes that have not signed yet, by id.

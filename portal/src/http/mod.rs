@@ -16,7 +16,7 @@ mod pages;
 mod problem;
 mod telemetry;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -25,7 +25,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use quorate_limits::RateLimit;
+use quorate_limits::{RateLimit, neighbourhood};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -49,9 +49,9 @@ pub struct App {
     /// Bounds.
     pub limits: Limits,
     /// Requests by address.
-    pub rate: RateLimit,
+    pub rate: RateLimit<IpAddr>,
     /// Submissions of the pages' forms by address.
-    pub page_rate: RateLimit,
+    pub page_rate: RateLimit<IpAddr>,
     /// The address that customers use.
     pub public_url: PublicUrl,
 }
@@ -93,7 +93,7 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
         .get::<MatchedPath>()
         .map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
     let peer = request.extensions().get::<Peer>().copied();
-    let counted = peer.map_or(Ok(()), |Peer(peer)| app.rate.count(peer.ip(), began));
+    let counted = peer.map_or(Ok(()), |Peer(peer)| app.rate.count(neighbourhood(peer.ip()), began));
     let response = match counted {
         Ok(()) => match timeout(app.limits.request_deadline, next.run(request)).await {
             Ok(response) => response,

@@ -60,5 +60,5 @@ and logged.
 
 The admin socket is for the user that the agent runs as, and for root: its mode is 0600, and a process of another user is
 refused by its peer credentials even if it got hold of the open socket's path. A node that was removed, a copy of a
-member's data directory, and a node of another cluster or epoch pass nowhere.
+member's data directory that an agent was started from, and a node of another cluster or epoch pass nowhere.
 ";

@@ -32,7 +32,8 @@ impl Scrubber {
         for file in SECRET_FILES {
             scrubber.file(&config.node.data_dir.join(file));
         }
-        if let Some(key) = &config.tls.http_key_file {
+        let (tls, raft) = (&config.tls, &config.raft);
+        for key in [&tls.key_file, &tls.http_key_file, &raft.snapshot_key_file].into_iter().flatten() {
             scrubber.file(key);
         }
         let machine_ids = ["/etc/machine-id", "/var/lib/dbus/machine-id"].map(Path::new);

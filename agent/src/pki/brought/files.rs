@@ -1,7 +1,8 @@
 //! Certificates of the administrator's: read from files, checked, and read again when they change.
 
 use std::{
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Read as _},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -132,23 +133,27 @@ impl<M: Material> Watched<M> {
     }
 }
 
+fn unreadable(path: &Path, key: &'static str, source: io::Error) -> FilesError {
+    FilesError::Unreadable { key, path: path.to_owned(), user: nix::unistd::geteuid().as_raw(), source }
+}
+
 /// The text of one file; `key` is the key of the configuration that names it.
 pub(super) fn text(path: &Path, key: &'static str) -> Result<Zeroizing<String>, FilesError> {
-    let unreadable = |source: io::Error| FilesError::Unreadable {
-        key,
-        path: path.to_owned(),
-        user: nix::unistd::geteuid().as_raw(),
-        source,
-    };
-    let size = fs::metadata(path).map_err(unreadable)?.len();
-    if size > MOST_BYTES {
-        return Err(FilesError::NotPem {
-            key,
-            path: path.to_owned(),
-            reason: format!("it has {size} bytes"),
-        });
+    let refused = |source: io::Error| unreadable(path, key, source);
+    let other = |reason: String| FilesError::NotPem { key, path: path.to_owned(), reason };
+    // Neither a device nor a pipe is opened: they may never end.
+    let found = fs::metadata(path).map_err(refused)?;
+    if !found.is_file() {
+        return Err(other("it is no file".to_owned()));
     }
-    fs::read_to_string(path).map(Zeroizing::new).map_err(unreadable)
+    let mut text = Zeroizing::new(String::new());
+    fs::File::open(path)
+        .and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text))
+        .map_err(refused)?;
+    if text.len() as u64 > MOST_BYTES {
+        return Err(other(format!("it has more than {MOST_BYTES} bytes")));
+    }
+    Ok(text)
 }
 
 /// The certificates of one file.
@@ -174,10 +179,12 @@ impl Pair {
     /// Reads a pair; `keys` are the keys of the configuration that name the files.
     pub(super) fn read(files: &CertificateFiles, keys: [&'static str; 2]) -> Result<Self, FilesError> {
         let [certificate_key, key_key] = keys;
+        // A mounted secret may belong to another user and be read by its group, but never by everybody, and nobody else
+        // than its owner may put another one there. Looked at before it is read.
+        let mode = fs::metadata(&files.key).map_err(|source| unreadable(&files.key, key_key, source))?;
+        let mode = mode.mode();
         let (certificate, key) = (text(&files.certificate, certificate_key)?, text(&files.key, key_key)?);
-        // A mounted secret may belong to another user and be its group's, but never everybody's.
-        let mode = fs::metadata(&files.key).map_or(0, |found| found.mode());
-        if mode & 0o007 != 0 {
+        if mode & 0o027 != 0 {
             return Err(FilesError::Readable { key: key_key, path: files.key.clone(), mode: mode & 0o777 });
         }
         let chain = chain(&certificate, &files.certificate, certificate_key)?;

@@ -1,8 +1,12 @@
 //! Signing certificates: what only Management Servers can.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use quorate_license::{DAY_MS, NodeId, NodeName, NodeRole, NodeSignature, SignatureDomain, Timestamp};
+use quorate_limits::RateLimit;
 use quorate_raft_store::{
     Refusal, State, Views,
     seal::{ManagementKey, Purpose},
@@ -22,6 +26,9 @@ const MAX_REQUEST_BYTES: usize = 8192;
 /// The longest chain of brought certificates that is read.
 pub(crate) const MAX_CHAIN_BYTES: usize = 64 << 10;
 
+/// Certificates a minute for one node. A node that renews as it should asks for far fewer in its life.
+const CERTIFICATES_PER_MINUTE: u32 = 60;
+
 /// Signs node certificates with the CA's key, which lies sealed in the replicated state.
 pub struct Signer {
     views: Arc<Views>,
@@ -30,6 +37,7 @@ pub struct Signer {
     lifetime: Duration,
     clock: ClusterClock,
     tls: NodeTls,
+    issued: RateLimit<NodeId>,
 }
 
 /// A machine's clock that is further from the cluster's time makes no certificate valid for longer.
@@ -59,7 +67,8 @@ impl Signer {
         lifetime: Duration,
         (clock, tls): (ClusterClock, NodeTls),
     ) -> Self {
-        Signer { views, own, management_key, lifetime, clock, tls }
+        let issued = RateLimit::new(CERTIFICATES_PER_MINUTE);
+        Signer { views, own, management_key, lifetime, clock, tls, issued }
     }
 
     /// The management key.
@@ -156,7 +165,7 @@ impl Signer {
     /// own, PEM, which has to name it by the name that it has now, the new one is for being shown beside that.
     ///
     /// # Errors
-    /// `node_removed`, `node_unknown`, `signature_invalid`, `certificate_request_malformed`; and as
+    /// `node_removed`, `node_unknown`, `signature_invalid`, `too_many_requests`, `certificate_request_malformed`; and as
     /// [`Signer::authority`] and [`Signer::check_brought`].
     pub fn renew(
         &self,
@@ -193,6 +202,17 @@ impl Signer {
                 "a copy or an older state of its data directory can't be used: join the computer anew",
             )
         })?;
+        self.issued.count(node, Instant::now()).map_err(|wait| {
+            ApiError::new(
+                ErrorKind::Busy,
+                "too_many_requests",
+                format!(
+                    "{} has asked for more than {CERTIFICATES_PER_MINUTE} certificates in a minute",
+                    row.name
+                ),
+                format!("wait {} seconds", wait.as_secs() + 1),
+            )
+        })?;
         let beside = match brought {
             "" => None,
             brought => Some(self.beside(brought, request, row.role, &row.name)?),
@@ -205,7 +225,7 @@ impl Signer {
                 role: row.role,
                 node,
             },
-            hosts: setup::hosts_of(&row.addresses),
+            hosts: setup::certified_hosts(state, row.role, &row.addresses),
             beside,
         };
         self.issue(&authority, request, &subject).map_err(|error| malformed(&error))

@@ -22,6 +22,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::{get, post},
 };
+use quorate_limits::neighbourhood;
 
 use super::{App, Problem};
 use crate::{activation::Answer, clock, server::Peer};
@@ -62,7 +63,7 @@ async fn about(State(app): State<Arc<App>>) -> Response {
 fn count(app: &App, peer: Option<Extension<Peer>>) -> Result<(), Problem> {
     let Some(Extension(Peer(peer))) = peer else { return Ok(()) };
     app.page_rate
-        .count(peer.ip(), clock::instant())
+        .count(neighbourhood(peer.ip()), clock::instant())
         .map_err(|wait| Problem::too_many_requests(super::whole_seconds(wait)))
 }
 
