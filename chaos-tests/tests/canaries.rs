@@ -5,6 +5,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "own_certificates/organisation.rs"]
+#[allow(dead_code, reason = "the tests of brought certificates use more of it")]
+mod organisation;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -21,6 +25,8 @@ use quorate_chaos_tests::{
     wait::{self, PATIENCE, Seen},
 };
 use quorate_license::ActivationKey;
+
+use organisation::{Organisation, configure};
 
 /// One secret: what it is, how it may be written, and the ends of the paths where it may be.
 struct Canary {
@@ -162,6 +168,24 @@ fn of_node(canaries: &mut Canaries, node: &Node) {
     canaries.pem(&format!("the TLS key of {name}"), &tls, &[&place("tls/node.pem")]);
 }
 
+/// A Spooler Controller brings a certificate of its own, and a management port has one.
+fn brought_keys(canaries: &mut Canaries, stage: &mut Stage) {
+    let organisation = Organisation::new();
+    let spooler = stage.cluster.nodes.last_mut().unwrap();
+    organisation.bring(spooler);
+    configure(spooler, Some("any"));
+    let place = format!("{}/brought/tls.key", spooler.name);
+    canaries.pem("a brought TLS key", &organisation::file(spooler, "tls.key"), &[&place]);
+    let node = &mut stage.cluster.nodes[0];
+    organisation.bring(node);
+    for (key, name) in [("http_certificate_file", "tls.crt"), ("http_key_file", "tls.key")] {
+        node.set("tls", key, organisation::file(node, name).to_string_lossy().into_owned());
+    }
+    node.write_config().unwrap();
+    let place = format!("{}/brought/tls.key", node.name);
+    canaries.pem("the TLS key of a management port", &organisation::file(node, "tls.key"), &[&place]);
+}
+
 #[test]
 fn every_secret_is_where_it_belongs_and_nowhere_else() {
     let mut stage = Stage::prepare(|plan| plan.management = 2).unwrap();
@@ -181,6 +205,7 @@ fn every_secret_is_where_it_belongs_and_nowhere_else() {
         }
         node.write_config().unwrap();
     }
+    brought_keys(&mut canaries, &mut stage);
 
     // A cluster that works: joins, with tokens that are used, open and revoked; and wrong ones.
     stage.cluster.found().unwrap();
@@ -211,6 +236,11 @@ fn every_secret_is_where_it_belongs_and_nowhere_else() {
     files::write(&token_file, &admin).unwrap();
     let first = files::read(&stage.cluster.nodes[0].data_dir.join("admin.token")).unwrap();
     canaries.text("the first administrator's token", secret_of(first.trim()), &["data/admin.token"]);
+    for words in [&["--admin", "canary", "--access", "viewer"][..], &["--role", "spooler", "--approval"]] {
+        let create = stage.cluster.nodes[1].cli(["token", "create"]).args(words.iter().copied());
+        let token: NewToken = create.json().unwrap();
+        canaries.text(&format!("a token of {words:?}"), secret_of(&token.token), &[]);
+    }
     for node in &stage.cluster.nodes {
         of_node(&mut canaries, node);
     }
@@ -285,6 +315,14 @@ fn every_secret_is_where_it_belongs_and_nowhere_else() {
             &["token", "list", "-o", "json"],
             &["config", "show", "-o", "json"],
             &["config", "check"],
+            &["audit", "list", "-o", "json"],
+            &["audit", "export"],
+            &["node", "pending", "-o", "json"],
+            &["cert", "list", "-o", "json"],
+            &["ca", "status", "-o", "json"],
+            &["cluster", "time", "-o", "json"],
+            &["telemetry", "show", "-o", "json"],
+            &["license", "history", "-o", "json"],
         ] {
             answers.keep(node.cli(words.iter().copied()));
         }

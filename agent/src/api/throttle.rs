@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request -> has its address been refused too often? -> has it used up its minute? -> handler
-//!                    429 / RESOURCE_EXHAUSTED, with the time to wait            body stalls: ended
+//!                    429 / RESOURCE_EXHAUSTED, with the time to wait
 //! ```
 //!
 //! A stranger is whoever shows no certificate of a node: those who join, administrators' tools with a token, and
@@ -16,7 +16,6 @@ use std::{
 
 use axum::{
     Router,
-    body::Body,
     extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
@@ -25,7 +24,6 @@ use axum::{
 use prometheus::IntCounterVec;
 use quorate_limits::{RateLimit, neighbourhood};
 use tonic::{Code, Status};
-use tower_http::timeout::TimeoutBody;
 
 use super::{ApiError, ErrorKind, http::HttpError};
 use crate::{metrics::Metrics, net::PeerInfo};
@@ -34,8 +32,6 @@ use crate::{metrics::Metrics, net::PeerInfo};
 const REQUESTS_PER_MINUTE: u32 = 1_200;
 /// Refused requests a minute of one address: no certificate, no token, a wrong one, or one that may not.
 const REFUSALS_PER_MINUTE: u32 = 120;
-/// A request's body may pause for this long.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Counts strangers' requests, over all ports that it guards.
 pub struct Throttle {
@@ -83,7 +79,7 @@ async fn pass(State(throttle): State<Arc<Throttle>>, request: Request, next: Nex
     if let Err(error) = throttle.admit(address, Instant::now()) {
         return refused(error, request.headers());
     }
-    let response = next.run(request.map(|body| Body::new(TimeoutBody::new(BODY_TIMEOUT, body)))).await;
+    let response = next.run(request).await;
     if is_refusal(&response) {
         // The next one is turned away; this one has its answer.
         let _ = throttle.refusals.count(neighbourhood(address), Instant::now());
@@ -117,7 +113,7 @@ fn is_refusal(response: &Response) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::routing::get;
+    use axum::{body::Body, routing::get};
     use tower::ServiceExt;
 
     use super::*;

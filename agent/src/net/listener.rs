@@ -12,7 +12,7 @@ use std::{
     fmt, hash::Hash, io, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, body::Body, extract::Request, middleware};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -30,6 +30,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::timeout::TimeoutBody;
 
 use super::{
     limits::{self, Client, Limits, Windows},
@@ -46,6 +47,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection over TLS without a certificate may last.
 const STRANGER_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// The body of a request may pause for this long; a member's streams stay open as long as they are needed.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(1500);
 /// After an accept that failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -269,7 +272,14 @@ impl Listener {
             PeerInfo::Tcp { identity: Some(_), .. } => (Windows::MEMBER, limits::MEMBER_STREAMS),
             _ => (Windows::STRANGER, self.limits.streams),
         };
-        let service = TowerToHyperService::new(self.router.clone().layer(axum::Extension(peer)));
+        let is_member = matches!(peer, PeerInfo::Tcp { identity: Some(_), .. });
+        let mut router = self.router.clone().layer(axum::Extension(peer));
+        if !is_member {
+            router = router.layer(middleware::map_request(async |request: Request| {
+                request.map(|body| Body::new(TimeoutBody::new(BODY_TIMEOUT, body)))
+            }));
+        }
+        let service = TowerToHyperService::new(router);
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
