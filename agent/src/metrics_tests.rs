@@ -35,10 +35,8 @@ fn the_soonest_end_of_a_kind_is_shown_until_it_is_none() {
     let (metrics, tenant) = (all(), TenantId::default_tenant());
     let shown = |what: &str| metrics.license_ending.with_label_values(&["default", what]).get();
     assert_eq!(shown("term"), 14);
-    metrics.show_endings(
-        &tenant,
-        &[ending(EndingKind::UnboundGrace, 7), ending(EndingKind::UnboundGrace, 30)],
-    );
+    metrics
+        .show_endings(&tenant, &[ending(EndingKind::UnboundGrace, 7), ending(EndingKind::UnboundGrace, 30)]);
     assert_eq!((shown("unbound_grace"), shown("term")), (7, 0));
     metrics.show_endings(&tenant, &[]);
     let names: Vec<_> = metrics.registry.gather().iter().map(|family| family.name().to_owned()).collect();
@@ -58,8 +56,7 @@ fn names_types_and_help_are_a_promise() {
         };
         let first = &family.get_metric()[0];
         let labels: Vec<_> = first.get_label().iter().map(|label| label.name()).collect();
-        writeln!(text, "{} ({kind}) {{{}}}\n    {}", family.name(), labels.join(","), family.help())
-            .unwrap();
+        writeln!(text, "{} ({kind}) {{{}}}\n    {}", family.name(), labels.join(","), family.help()).unwrap();
     }
     insta::assert_snapshot!(text);
 }

@@ -8,11 +8,7 @@
 //! A stranger is whoever shows no certificate of a node: those who join, administrators' tools with a token, and
 //! those who have no business here. Guessing a token is hopeless; that it costs little is what is seen to here.
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use axum::{
     Router,

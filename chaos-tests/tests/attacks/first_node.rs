@@ -10,6 +10,7 @@ use crate::caller::{Papers, answer, channel, saying};
 /// The identity key in a node's data directory.
 fn node_key(node: &Node) -> NodeKey {
     let seed = files::read(&node.data_dir.join("keys/node")).unwrap();
+    let seed = data_encoding::HEXLOWER.decode(seed.trim().as_bytes()).unwrap();
     NodeKey::from_seed(seed.try_into().unwrap())
 }
 
