@@ -40,7 +40,7 @@ fn the_soonest_end_of_a_kind_is_shown_until_it_is_none() {
     assert_eq!((shown("unbound_grace"), shown("term")), (7, 0));
     metrics.show_endings(&tenant, &[]);
     let names: Vec<_> = metrics.registry.gather().iter().map(|family| family.name().to_owned()).collect();
-    assert!(!names.iter().any(|name| name.contains("ending")), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains("license_ending")), "{names:?}");
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn a_rooted_first_license_node_gets_no_signature_for_what_it_rewrites() {
     let stage = Stage::start(|_| {}).unwrap();
     let (rooted, honest) = (&stage.cluster.nodes[0], &stage.cluster.nodes[1]);
     let order = stage.portal.order().unwrap().activation_key;
-    let words = ["license", "activate", "--offline", "--yes", "--key-file", "-", "-o", "json"];
+    let words = ["license", "activate", "--offline", "--yes", "--key-file", "-"];
     let begun: serde_json::Value = rooted.cli(words).stdin(order).json().unwrap();
     let mut key = IntegrityKey::from_text(begun["integrity_key"].as_str().unwrap()).unwrap();
     key.signatures.clear();
