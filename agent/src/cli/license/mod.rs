@@ -33,7 +33,7 @@ pub(crate) enum LicenseCommand {
     Reactivate(activate::HowArgs),
     /// Install the license key that the portal has answered an offline activation with, on any node.
     Install(install::InstallArgs),
-    /// Show the license; the exit code is 6 without one that holds, 7 if it ends within 14 days.
+    /// Show the license; the exit code is 6 without one that holds, 7 if something of it ends within 30 days.
     Show(TenantArgs),
     /// Check a license file on its own, without a running node.
     Inspect(inspect::InspectArgs),
