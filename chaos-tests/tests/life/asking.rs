@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
@@ -26,6 +26,7 @@ pub(crate) struct Products {
 
 struct Product {
     node: String,
+    gate: Arc<Mutex<()>>,
     asked: Arc<AtomicU64>,
     thread: JoinHandle<Answers>,
 }
@@ -45,6 +46,11 @@ impl Products {
         let products = Products { products: nodes.iter().map(start).collect(), done };
         products.wait_for_another_answer();
         products
+    }
+
+    /// The product of this node asks nothing while the guard lives: the node is down on purpose.
+    pub(crate) fn hold(&self, node: usize) -> MutexGuard<'_, ()> {
+        self.products[node].gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// That every question so far was answered, and each answer was that it may, for one of these reasons. All of
@@ -76,12 +82,15 @@ impl Products {
 
 impl Product {
     fn start(node: &Node, feature: &'static str, quantity: u64, done: Arc<AtomicBool>) -> Self {
-        let asked = Arc::new(AtomicU64::new(0));
-        let (its_asked, product) = (asked.clone(), node.product());
+        let (gate, asked) = (Arc::new(Mutex::new(())), Arc::new(AtomicU64::new(0)));
+        let (its_gate, its_asked, product) = (gate.clone(), asked.clone(), node.product());
         let thread = thread::spawn(move || {
             let mut answers = Answers::default();
             while !done.load(Ordering::SeqCst) {
-                match product.check(feature, quantity) {
+                let open = its_gate.lock().unwrap_or_else(PoisonError::into_inner);
+                let said = product.check(feature, quantity);
+                drop(open);
+                match said {
                     Ok(check) if check.allowed => {
                         answers.reasons.insert(check.reason);
                     }
@@ -93,6 +102,6 @@ impl Product {
             }
             answers
         });
-        Product { node: node.name.clone(), asked, thread }
+        Product { node: node.name.clone(), gate, asked, thread }
     }
 }

@@ -5,13 +5,14 @@
 //! trial ─ activation ─ upgrades ─ build update ─ everything lost ─ 30, 14, 7, 2 days ─ grace ─ refusal ─ renewal
 //! ```
 //!
-//! Nodes, commands and portal have one time of day, which is moved by libfaketime; products ask on every
-//! node all the time.
+//! Nodes, commands and portal have one time of day, which is moved by libfaketime; a product on every node asks all
+//! the time. Beside it, updates that roll over the nodes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod asking;
 mod pace;
+mod rolling;
 mod shown;
 mod walk;
 mod way;
