@@ -6,7 +6,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
@@ -15,6 +15,7 @@ use std::{
 use openraft::{RaftSnapshotBuilder, storage::Snapshot};
 
 use super::{
+    io::IoThreads,
     metrics::StoreMetrics,
     snapshot_file::{SnapshotError, SnapshotFile, SnapshotReceiver},
     snapshot_key::SnapshotKey,
@@ -75,10 +76,10 @@ impl SnapshotFolder {
     }
 
     /// Builds a snapshot of `view` in the place of one that was put aside at the start: the log that it stands for is
-    /// gone. May block on the disk.
+    /// gone. The log on disk must be synced. May block on the disk.
     pub(super) fn replace_put_aside(&self, view: &View) -> io::Result<()> {
         if self.put_aside && self.current().is_none() && view.applied.is_some() {
-            self.build(view)?;
+            self.keep(self.write(view)?)?;
         }
         Ok(())
     }
@@ -88,12 +89,12 @@ impl SnapshotFolder {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The newest snapshot, read through before it is sent to anybody: what was whole when it was written may not be
-    /// any more. A damaged one is put aside, and one of `view` takes its place. May block on the disk.
-    pub(super) fn checked(&self, view: &View) -> io::Result<Option<SnapshotFile>> {
-        let Some(snapshot) = self.current() else { return Ok(None) };
+    /// Reads the newest snapshot through before it is sent to anybody: what was whole when it was written may not be
+    /// any more. Whether one was damaged and put aside: another one must take its place. May block on the disk.
+    pub(super) fn put_damaged_aside(&self) -> io::Result<bool> {
+        let Some(snapshot) = self.current() else { return Ok(false) };
         let Err(error) = SnapshotFile::open(snapshot.path(), self.key.as_ref()) else {
-            return Ok(Some(snapshot));
+            return Ok(false);
         };
         let aside = snapshot.path().with_extension(DAMAGED);
         tracing::error!(
@@ -108,7 +109,7 @@ impl SnapshotFolder {
                 fs::rename(snapshot.path(), aside)?;
             }
         }
-        self.build(view).map(Some)
+        Ok(true)
     }
 
     /// Begins to take in a snapshot. May block on the disk.
@@ -121,19 +122,22 @@ impl SnapshotFolder {
         self.path.join(format!("{number}.{UNFINISHED}"))
     }
 
-    /// Builds a snapshot of `view`. May block on the disk.
-    fn build(&self, view: &View) -> io::Result<SnapshotFile> {
+    /// Writes a snapshot of `view`, which nobody finds yet. May block on the disk.
+    fn write(&self, view: &View) -> io::Result<SnapshotFile> {
         let path = self.unfinished_path();
-        let snapshot = SnapshotFile::write(view, &path, self.key.as_ref()).map_err(io::Error::other)?;
-        self.keep(snapshot)
+        SnapshotFile::write(view, &path, self.key.as_ref()).map_err(io::Error::other)
     }
 
-    /// Makes an installed snapshot the current one.
-    pub(super) async fn adopt(self: &Arc<Self>, snapshot: SnapshotFile) -> io::Result<()> {
+    /// Makes a finished snapshot the current one, once the log on disk fits it: entries of an earlier term that
+    /// were truncated must not come back beside it, or the node would refuse to start.
+    pub(super) async fn adopt(
+        self: &Arc<Self>,
+        snapshot: SnapshotFile,
+        threads: &IoThreads,
+    ) -> io::Result<SnapshotFile> {
+        threads.synced().await?;
         let folder = self.clone();
-        tokio::task::spawn_blocking(move || folder.keep(snapshot).map(drop))
-            .await
-            .map_err(io::Error::other)?
+        tokio::task::spawn_blocking(move || folder.keep(snapshot)).await.map_err(io::Error::other)?
     }
 
     /// Gives a finished file its name, makes it the current one, and removes the one before.
@@ -168,12 +172,19 @@ impl SnapshotFolder {
 pub struct SnapshotBuilder {
     view: Arc<View>,
     folder: Arc<SnapshotFolder>,
+    /// A building that goes on does not keep the store open.
+    threads: Weak<IoThreads>,
     metrics: StoreMetrics,
 }
 
 impl SnapshotBuilder {
-    pub(super) fn new(view: Arc<View>, folder: Arc<SnapshotFolder>, metrics: StoreMetrics) -> Self {
-        SnapshotBuilder { view, folder, metrics }
+    pub(super) fn new(
+        view: View,
+        folder: Arc<SnapshotFolder>,
+        threads: &Arc<IoThreads>,
+        metrics: StoreMetrics,
+    ) -> Self {
+        SnapshotBuilder { view: Arc::new(view), folder, threads: Arc::downgrade(threads), metrics }
     }
 }
 
@@ -185,8 +196,10 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     ) -> Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>, io::Error> {
         let (view, folder) = (self.view.clone(), self.folder.clone());
         let started = Instant::now();
-        let snapshot =
-            tokio::task::spawn_blocking(move || folder.build(&view)).await.map_err(io::Error::other)??;
+        let written = tokio::task::spawn_blocking(move || folder.write(&view)).await;
+        let written = written.map_err(io::Error::other)??;
+        let threads = self.threads.upgrade().ok_or_else(|| io::Error::other("the store is closed"))?;
+        let snapshot = self.folder.adopt(written, &threads).await?;
         let took = started.elapsed();
         self.metrics.snapshot_save.observe(took.as_secs_f64());
         let index = snapshot.meta().last_log_id.map(|id| id.index());

@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Instant};
 
 use futures::{Stream, StreamExt};
 use openraft::{
-    OptionalSend,
+    OptionalSend, RaftSnapshotBuilder,
     storage::{EntryResponder, RaftStateMachine, Snapshot},
 };
 use rocksdb::WriteBatch;
@@ -246,7 +246,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder::new(Arc::new(self.whole()), self.snapshots.clone(), self.metrics.clone())
+        SnapshotBuilder::new(self.whole(), self.snapshots.clone(), &self.threads, self.metrics.clone())
     }
 
     async fn install_snapshot(
@@ -276,7 +276,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
         // First: after a crash in between, openraft installs the newer snapshot again, while a newer
         // state with an older snapshot could never be sent to a follower.
-        self.snapshots.adopt(snapshot).await?;
+        self.snapshots.adopt(snapshot, &self.threads).await?;
         failpoint::pass("store.install.adopted");
         self.applier = Applier::resume(state, digest);
         self.applied = meta.last_log_id;
@@ -306,9 +306,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         >,
         io::Error,
     > {
-        let (view, folder) = (self.whole(), self.snapshots.clone());
-        let checked = tokio::task::spawn_blocking(move || folder.checked(&view));
-        let snapshot = checked.await.map_err(io::Error::other)??;
+        let folder = self.snapshots.clone();
+        let checked = tokio::task::spawn_blocking(move || folder.put_damaged_aside());
+        if checked.await.map_err(io::Error::other)?? {
+            return self.get_snapshot_builder().await.build_snapshot().await.map(Some);
+        }
+        let snapshot = self.snapshots.current();
         Ok(snapshot.map(|snapshot| Snapshot { meta: snapshot.meta().clone(), snapshot }))
     }
 }

@@ -2,13 +2,17 @@
 
 use std::{fs, path::Path};
 
-use openraft::{RaftSnapshotBuilder, storage::RaftStateMachine};
+use openraft::{
+    RaftSnapshotBuilder, StorageHelper,
+    storage::{RaftLogStorage, RaftStateMachine},
+};
+use quorate_license::NodeId;
 use quorate_raft_store::{
     disk::{SnapshotError, SnapshotFile, SnapshotKey, Store, StoreOptions},
-    raft_types::log_id,
+    raft_types::{Vote, log_id},
 };
 
-use super::{append, apply, open, options, proposal};
+use super::{append, apply, formats::copy, open, options, proposal, write_ahead_log};
 
 async fn filled(folder: &Path, entries: u64) -> Store {
     let mut store = open(folder).unwrap();
@@ -57,6 +61,34 @@ async fn a_snapshot_that_rots_on_the_disk_is_put_aside_and_another_one_is_sent()
     assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), bytes, "the damaged one is kept");
     let again = leader.machine.get_current_snapshot().await.unwrap().unwrap();
     assert_eq!(again.meta, sent.meta);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_truncation_is_on_disk_before_a_snapshot_that_is_built_after_it_has_its_name() {
+    let (folder, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let options = options(folder.path());
+    let mut store = Store::open(&options).unwrap();
+    append(&mut store.log, (0..=120).map(|index| proposal(1, index)).collect()).await;
+    apply(&mut store, (0..=50).map(|index| proposal(1, index)).collect()).await;
+    store.machine.written().await.unwrap();
+    store.log.save_vote(&Vote::new_committed(2, NodeId(2))).await.unwrap();
+    let synced = fs::metadata(write_ahead_log(folder.path())).unwrap().len();
+    let syncs = options.metrics.syncs.get();
+
+    // A leader's entries take the place of some of ours. A quorum has them before this node has written them.
+    store.log.truncate_after(Some(log_id(1, 50))).await.unwrap();
+    apply(&mut store, (51..=100).map(|index| proposal(2, index)).collect()).await;
+    build(&mut store).await;
+    copy(folder.path(), left.path());
+    // The power goes: what was written since the last sync is lost.
+    if options.metrics.syncs.get() == syncs {
+        let log = fs::File::options().write(true).open(write_ahead_log(left.path())).unwrap();
+        log.set_len(synced).unwrap();
+    }
+    let mut store = open(left.path()).unwrap();
+    let mut helper = StorageHelper::new(&mut store.log, &mut store.machine).with_id(NodeId(1));
+    helper.get_initial_state().await.unwrap();
+    assert_eq!(store.machine.applied_state().await.unwrap().0, Some(log_id(2, 100)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
