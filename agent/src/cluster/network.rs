@@ -21,7 +21,7 @@ use quorate_raft_store::{
     wire,
 };
 use tokio::time::Instant;
-use tonic::{Request, Status, transport::Channel};
+use tonic::{Code, Request, Status, transport::Channel};
 
 use super::snapshot_transfer::{Pace, Sending};
 use crate::{
@@ -140,6 +140,11 @@ impl PeerNetwork {
     }
 }
 
+/// Whether a receiver has refused a snapshot because of what came: what is sent may be damaged.
+fn says_damaged(status: &Status) -> bool {
+    matches!(status.code(), Code::Aborted | Code::InvalidArgument)
+}
+
 /// The node can't be reached: openraft backs off.
 fn unreachable(error: &(impl std::error::Error + 'static)) -> RPCError<TypeConfig> {
     RPCError::Unreachable(Unreachable::new(error))
@@ -227,8 +232,8 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         // Not used: a deadline for the whole would be wrong for a large one at a low rate.
         _option: RPCOption,
     ) -> Result<wire::SnapshotTaken, StreamingError<TypeConfig>> {
-        let (name, sent) = (self.target_name(), Instant::now());
-        let sending = Sending::begin(vote, snapshot.snapshot, self.pace.clone(), name.clone());
+        let (name, sent, snapshot) = (self.target_name(), Instant::now(), snapshot.snapshot);
+        let sending = Sending::begin(vote, snapshot.clone(), self.pace.clone(), name.clone());
         let (chunks, progress) = sending.await.map_err(|error| network_error(&error))?;
         let request = self.request(chunks);
         let mut client = self.raft_client()?;
@@ -237,6 +242,13 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
             answer = client.install_snapshot(request) => answer,
             () = progress.stalled() => Err(Status::deadline_exceeded("no chunk of the snapshot was taken in time")),
         };
+        if answer.as_ref().is_err_and(|status| says_damaged(status)) {
+            // Away from Raft's path; if it is damaged, another one is offered at the next attempt.
+            let verified = tokio::task::spawn_blocking(move || snapshot.verify()).await;
+            if let Ok(Err(error)) = verified {
+                tracing::error!(%error, "the snapshot that was sent is damaged");
+            }
+        }
         let answer = answer.map_err(|status| {
             // A node that can't even be reached is told of elsewhere.
             if progress.begun() {

@@ -17,7 +17,8 @@ use openraft::{RaftSnapshotBuilder, storage::Snapshot};
 use super::{
     io::IoThreads,
     metrics::StoreMetrics,
-    snapshot_file::{SnapshotError, SnapshotFile, SnapshotReceiver},
+    snapshot_error::SnapshotError,
+    snapshot_file::{SnapshotFile, SnapshotReceiver},
     snapshot_key::SnapshotKey,
 };
 use crate::{failpoint, raft_types::TypeConfig, view::View};
@@ -33,6 +34,8 @@ pub(super) struct SnapshotFolder {
     /// Whether one was put aside at the start.
     put_aside: bool,
     current: Mutex<Option<SnapshotFile>>,
+    /// Held while files get other names. Nobody who holds `current` waits for it, or for the disk.
+    names: Mutex<()>,
     unfinished: AtomicU64,
 }
 
@@ -58,6 +61,7 @@ impl SnapshotFolder {
                     current = Some(snapshot);
                     break;
                 }
+                Err(error) if !error.tells_of_the_file() => return Err(io::Error::other(error)),
                 Err(error) => {
                     tracing::warn!(%error, "a snapshot that can't be read is put aside; another one is built");
                     fs::rename(&file, file.with_extension(DAMAGED))?;
@@ -71,6 +75,7 @@ impl SnapshotFolder {
             key,
             put_aside,
             current: Mutex::new(current),
+            names: Mutex::default(),
             unfinished: AtomicU64::new(0),
         })
     }
@@ -89,27 +94,44 @@ impl SnapshotFolder {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the newest snapshot through before it is sent to anybody: what was whole when it was written may not be
-    /// any more. Whether one was damaged and put aside: another one must take its place. May block on the disk.
-    pub(super) fn put_damaged_aside(&self) -> io::Result<bool> {
-        let Some(snapshot) = self.current() else { return Ok(false) };
-        let Err(error) = SnapshotFile::open(snapshot.path(), self.key.as_ref()) else {
+    /// Looks whether the newest snapshot is still the one that was checked, before it is offered to anybody; it is
+    /// read through only if it is not, for openraft asks again at every attempt, and applies nothing meanwhile.
+    /// Whether it is lost: another one must take its place. May block on the disk.
+    pub(super) fn current_is_lost(&self) -> io::Result<bool> {
+        // Otherwise a newer one is being put into its place.
+        let Ok(_names) = self.names.try_lock() else { return Ok(false) };
+        let Some(snapshot) = self.current().filter(|snapshot| !snapshot.is_as_checked()) else {
             return Ok(false);
         };
-        let aside = snapshot.path().with_extension(DAMAGED);
-        tracing::error!(
-            %error,
-            put_aside = %aside.display(),
-            "the snapshot was damaged on the disk: another one is built; look at the disk"
-        );
-        {
-            let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-            if current.as_ref().is_some_and(|current| current.path() == snapshot.path()) {
-                *current = None;
-                fs::rename(snapshot.path(), aside)?;
+        let path = snapshot.path();
+        match SnapshotFile::open(path, self.key.as_ref()) {
+            Ok(again) => {
+                self.set_current(Some(again));
+                return Ok(false);
+            }
+            Err(error) if error.is_gone() => {
+                tracing::error!(path = %path.display(), "the snapshot is gone: another one is built");
+            }
+            Err(error) if error.tells_of_the_file() => {
+                let aside = path.with_extension(DAMAGED);
+                fs::rename(path, &aside)?;
+                tracing::error!(
+                    %error,
+                    put_aside = %aside.display(),
+                    "the snapshot was damaged on the disk: another one is built; look at the disk"
+                );
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the snapshot can't be read now");
+                return Ok(false);
             }
         }
+        self.set_current(None);
         Ok(true)
+    }
+
+    fn set_current(&self, snapshot: Option<SnapshotFile>) -> Option<SnapshotFile> {
+        std::mem::replace(&mut *self.current.lock().unwrap_or_else(PoisonError::into_inner), snapshot)
     }
 
     /// Begins to take in a snapshot. May block on the disk.
@@ -145,17 +167,17 @@ impl SnapshotFolder {
         let (term, index) =
             snapshot.meta().last_log_id.map_or((0, 0), |id| (id.committed_leader_id().term, id.index()));
         let path = self.path.join(format!("{index:020}-{term}.{SUFFIX}"));
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let _names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         // One that was installed while this one was built covers more: it stays.
-        if let Some(newer) = current.as_ref().filter(|it| it.meta().last_log_id > snapshot.meta().last_log_id)
-        {
-            return Ok(newer.clone());
+        let newer = self.current().filter(|it| it.meta().last_log_id > snapshot.meta().last_log_id);
+        if let Some(newer) = newer {
+            return Ok(newer);
         }
         fs::rename(snapshot.path(), &path)?;
         failpoint::pass("store.snapshot.renamed");
         fs::File::open(&self.path)?.sync_all()?;
-        let snapshot = SnapshotFile::open(&path, self.key.as_ref()).map_err(io::Error::other)?;
-        if let Some(before) = current.replace(snapshot.clone())
+        let snapshot = snapshot.kept_at(path.clone());
+        if let Some(before) = self.set_current(Some(snapshot.clone()))
             && before.path() != path
         {
             // It may be being sent; the open handle keeps its bytes until then.

@@ -307,8 +307,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         io::Error,
     > {
         let folder = self.snapshots.clone();
-        let checked = tokio::task::spawn_blocking(move || folder.put_damaged_aside());
-        if checked.await.map_err(io::Error::other)?? {
+        let lost = tokio::task::spawn_blocking(move || folder.current_is_lost());
+        if lost.await.map_err(io::Error::other)?? {
             return self.get_snapshot_builder().await.build_snapshot().await.map(Some);
         }
         let snapshot = self.snapshots.current();

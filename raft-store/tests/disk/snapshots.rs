@@ -53,6 +53,9 @@ async fn a_snapshot_that_rots_on_the_disk_is_put_aside_and_another_one_is_sent()
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&path, &bytes).unwrap();
+    // The clock of files is a coarse one.
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
 
     let sent = leader.machine.get_current_snapshot().await.unwrap().unwrap();
     assert_eq!(sent.meta.last_log_id, Some(log_id(1, 509)), "it is of what is applied now");
@@ -61,6 +64,50 @@ async fn a_snapshot_that_rots_on_the_disk_is_put_aside_and_another_one_is_sent()
     assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), bytes, "the damaged one is kept");
     let again = leader.machine.get_current_snapshot().await.unwrap().unwrap();
     assert_eq!(again.meta, sent.meta);
+}
+
+/// Changes a byte of a file behind the store's back, as a disk does: its times stay as they were.
+fn rot(path: &Path) {
+    let modified = fs::metadata(path).unwrap().modified().unwrap();
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
+    fs::File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_was_checked_is_offered_again_without_being_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut leader = filled(folder.path(), 500).await;
+    let path = build(&mut leader).await.path().to_owned();
+    let first = leader.machine.get_current_snapshot().await.unwrap().unwrap();
+    // Whoever reads it would find it damaged.
+    rot(&path);
+    for _ in 0..3 {
+        let again = leader.machine.get_current_snapshot().await.unwrap().unwrap();
+        assert_eq!((again.meta, again.snapshot.path()), (first.meta.clone(), path.as_path()));
+    }
+    assert!(!path.with_extension("damaged").exists());
+
+    // Whoever is sent it finds it, and then another one takes its place.
+    apply(&mut leader, vec![proposal(1, 500)]).await;
+    first.snapshot.verify().unwrap_err();
+    let other = leader.machine.get_current_snapshot().await.unwrap().unwrap();
+    other.snapshot.verify().unwrap();
+    assert_eq!(other.meta.last_log_id, Some(log_id(1, 500)));
+    assert!(path.with_extension("damaged").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_somebody_removed_is_replaced_and_the_node_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut leader = filled(folder.path(), 500).await;
+    let path = build(&mut leader).await.path().to_owned();
+    fs::remove_file(&path).unwrap();
+    let sent = leader.machine.get_current_snapshot().await.unwrap().unwrap();
+    SnapshotFile::open(sent.snapshot.path(), None).unwrap();
+    assert!(!path.with_extension("damaged").exists(), "it is not called damaged");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
