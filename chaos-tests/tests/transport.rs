@@ -18,6 +18,7 @@ use quorate_chaos_tests::{
 const MEMORY: &str = "process_resident_memory_bytes";
 const LEADER_CHANGES: &str = "quorate_server_leader_changes_seen_total";
 const APPLIED: &str = "quorate_server_proposals_applied_total";
+const LOG_ENTRIES: &str = "quorate_server_log_entries";
 
 /// What a leader may need more while a follower takes nothing: what waits for it is bounded.
 const MOST_MEMORY: f64 = 96.0 * 1024.0 * 1024.0;
@@ -232,4 +233,60 @@ fn a_follower_far_behind_gets_a_snapshot_at_the_bounded_rate_and_nobody_is_distu
     let took = of(cluster, leader, "send_total_duration_seconds_sum");
     assert!(took > 3.0, "{took} s for a snapshot of 500 KB or more at {RATE} bytes a second");
     assert_eq!(cluster.nodes[leader].admin().health().unwrap().term, term);
+}
+
+#[test]
+fn a_follower_catches_up_by_a_snapshot_while_changes_go_on_and_the_log_is_dropped_afterwards() {
+    // So slow that the log grows by more than what is kept behind a snapshot while one is sent.
+    const RATE: i64 = 96 * 1024;
+    const KEPT: f64 = 2000.0;
+    const AFTER: f64 = 1000.0;
+    let (mut stage, _alone) = three();
+    let cluster = &mut stage.cluster;
+    cluster.stop().unwrap();
+    for node in &mut cluster.nodes {
+        node.set("raft", "snapshot_after_entries", AFTER as i64);
+        node.set("raft", "snapshot_bytes_per_second", RATE);
+        node.write_config().unwrap();
+        node.serve().unwrap();
+    }
+    cluster.wait_for_members(3).unwrap();
+    let [leader, other, away] = roles(cluster);
+    let term = cluster.nodes[leader].admin().health().unwrap().term;
+    let sent = |cluster: &Cluster| {
+        cluster.nodes[leader].metric("quorate_network_snapshot_send_total_duration_seconds_count").unwrap()
+    };
+    cluster.nodes[away].stop().unwrap();
+    let nodes = [&cluster.nodes[leader], &cluster.nodes[other]];
+    let changes = Changes::start(nodes);
+    let log = |cluster: &Cluster| cluster.nodes[leader].metric(LOG_ENTRIES).unwrap();
+    let behind = cluster.nodes[leader].metric(APPLIED).unwrap();
+    wait::until("the leader to drop what the follower lacks", PATIENCE, || {
+        let (applied, held) = (cluster.nodes[leader].metric(APPLIED)?, log(cluster));
+        let dropped = applied - held > behind && applied > behind + 4000.0;
+        Ok(Seen::when(dropped, || format!("{applied} applied, {held} in the log")))
+    })
+    .unwrap();
+    cluster.nodes[away].serve().unwrap();
+    wait::until("the follower to be as far as the leader", 2 * PATIENCE, || {
+        let of = |node: usize| cluster.nodes[node].metric(APPLIED).unwrap_or(0.0);
+        let (leader, away) = (of(leader), of(away));
+        Ok(Seen::when(away > 0.0 && away + AFTER > leader, || format!("{away} of {leader}")))
+    })
+    .unwrap();
+    let snapshots = sent(cluster);
+    let last = cluster.nodes[leader].metric(APPLIED).unwrap();
+    wait::until("the leader to drop its log again", PATIENCE, || {
+        let (applied, held) = (cluster.nodes[leader].metric(APPLIED)?, log(cluster));
+        let dropped = applied > last && held < KEPT + 2.0 * AFTER;
+        Ok(Seen::when(dropped, || format!("{held} entries, {applied} applied")))
+    })
+    .unwrap();
+    let made = changes.finish().unwrap();
+    assert!(made.failed.is_empty(), "{:?}", made.failed);
+    assert!(made.longest_gap() < Duration::from_secs(2), "{:?}", made.longest_gap());
+    assert!((1.0..=2.0).contains(&snapshots), "{snapshots} snapshots were sent");
+    assert_eq!(cluster.nodes[leader].admin().health().unwrap().term, term, "heartbeats were on time");
+    applied_alike(cluster);
+    assert_eq!(sent(cluster), snapshots, "none was needed later");
 }

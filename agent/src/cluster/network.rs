@@ -232,6 +232,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         // Not used: a deadline for the whole would be wrong for a large one at a low rate.
         _option: RPCOption,
     ) -> Result<wire::SnapshotTaken, StreamingError<TypeConfig>> {
+        // Held to the end: what follows the snapshot is kept until the receiver has installed it.
         let (name, sent, snapshot) = (self.target_name(), Instant::now(), snapshot.snapshot);
         let sending = Sending::begin(vote, snapshot.clone(), self.pace.clone(), name.clone());
         let (chunks, progress) = sending.await.map_err(|error| network_error(&error))?;
@@ -244,7 +245,8 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         };
         if answer.as_ref().is_err_and(|status| says_damaged(status)) {
             // Away from Raft's path; if it is damaged, another one is offered at the next attempt.
-            let verified = tokio::task::spawn_blocking(move || snapshot.verify()).await;
+            let suspect = snapshot.clone();
+            let verified = tokio::task::spawn_blocking(move || suspect.verify()).await;
             if let Ok(Err(error)) = verified {
                 tracing::error!(%error, "the snapshot that was sent is damaged");
             }

@@ -18,7 +18,7 @@ use super::{
     io::IoThreads,
     metrics::StoreMetrics,
     snapshot_error::SnapshotError,
-    snapshot_file::{SnapshotFile, SnapshotReceiver},
+    snapshot_file::{Loans, SnapshotFile, SnapshotReceiver},
     snapshot_key::SnapshotKey,
 };
 use crate::{failpoint, raft_types::TypeConfig, view::View};
@@ -26,6 +26,15 @@ use crate::{failpoint, raft_types::TypeConfig, view::View};
 const SUFFIX: &str = "snapshot";
 const UNFINISHED: &str = "unfinished";
 const DAMAGED: &str = "damaged";
+
+/// So much of the log is kept for a follower that is being sent a snapshot, as what it needs next; or twice the
+/// snapshot, if that is more. Beyond it the disk counts for more.
+const MOST_LOG_BYTES: u64 = 64 << 20;
+
+/// Whether a snapshot of so many bytes should stay the newest if somebody has it and the log behind it has `log_bytes`.
+fn stays(bytes: u64, log_bytes: u64) -> bool {
+    log_bytes < MOST_LOG_BYTES.max(2 * bytes)
+}
 
 /// Where a node keeps its snapshot.
 pub(super) struct SnapshotFolder {
@@ -37,6 +46,9 @@ pub(super) struct SnapshotFolder {
     /// Held while files get other names. Nobody who holds `current` waits for it, or for the disk.
     names: Mutex<()>,
     unfinished: AtomicU64,
+    loans: Loans,
+    /// Bytes of log entries that were applied since the start and are covered by the newest snapshot.
+    covered_bytes: AtomicU64,
 }
 
 impl SnapshotFolder {
@@ -77,6 +89,8 @@ impl SnapshotFolder {
             current: Mutex::new(current),
             names: Mutex::default(),
             unfinished: AtomicU64::new(0),
+            loans: Loans::default(),
+            covered_bytes: AtomicU64::new(0),
         })
     }
 
@@ -130,6 +144,19 @@ impl SnapshotFolder {
         Ok(true)
     }
 
+    /// The newest snapshot, to be sent: see [`SnapshotFolder::should_stay`].
+    pub(super) fn lend(&self) -> Option<SnapshotFile> {
+        self.current().map(|snapshot| snapshot.lent(&self.loans))
+    }
+
+    /// Whether no newer snapshot should be built now, unless somebody insists, where entries of `applied_bytes` were
+    /// applied since the start: the newest is being sent, and a newer one would take away the entries behind it. A
+    /// follower that is slow to take it would need another one, again and again.
+    pub(super) fn should_stay(&self, applied_bytes: u64) -> bool {
+        let log_bytes = applied_bytes.saturating_sub(self.covered_bytes.load(Ordering::Relaxed));
+        self.loans.any() && self.current().is_some_and(|newest| stays(newest.bytes(), log_bytes))
+    }
+
     fn set_current(&self, snapshot: Option<SnapshotFile>) -> Option<SnapshotFile> {
         std::mem::replace(&mut *self.current.lock().unwrap_or_else(PoisonError::into_inner), snapshot)
     }
@@ -151,15 +178,20 @@ impl SnapshotFolder {
     }
 
     /// Makes a finished snapshot the current one, once the log on disk fits it: entries of an earlier term that
-    /// were truncated must not come back beside it, or the node would refuse to start.
+    /// were truncated must not come back beside it, or the node would refuse to start. It covers entries of
+    /// `applied_bytes` that were applied since the start.
     pub(super) async fn adopt(
         self: &Arc<Self>,
         snapshot: SnapshotFile,
+        applied_bytes: u64,
         threads: &IoThreads,
     ) -> io::Result<SnapshotFile> {
         threads.synced().await?;
         let folder = self.clone();
-        tokio::task::spawn_blocking(move || folder.keep(snapshot)).await.map_err(io::Error::other)?
+        let kept = tokio::task::spawn_blocking(move || folder.keep(snapshot));
+        let kept = kept.await.map_err(io::Error::other)??;
+        self.covered_bytes.fetch_max(applied_bytes, Ordering::Relaxed);
+        Ok(kept)
     }
 
     /// Gives a finished file its name, makes it the current one, and removes the one before.
@@ -193,6 +225,7 @@ impl SnapshotFolder {
 /// Builds a snapshot of the view that was current when it was made.
 pub struct SnapshotBuilder {
     view: Arc<View>,
+    applied_bytes: u64,
     folder: Arc<SnapshotFolder>,
     /// A building that goes on does not keep the store open.
     threads: Weak<IoThreads>,
@@ -202,11 +235,13 @@ pub struct SnapshotBuilder {
 impl SnapshotBuilder {
     pub(super) fn new(
         view: View,
+        applied_bytes: u64,
         folder: Arc<SnapshotFolder>,
         threads: &Arc<IoThreads>,
         metrics: StoreMetrics,
     ) -> Self {
-        SnapshotBuilder { view: Arc::new(view), folder, threads: Arc::downgrade(threads), metrics }
+        let (view, threads) = (Arc::new(view), Arc::downgrade(threads));
+        SnapshotBuilder { view, applied_bytes, folder, threads, metrics }
     }
 }
 
@@ -221,12 +256,27 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         let written = tokio::task::spawn_blocking(move || folder.write(&view)).await;
         let written = written.map_err(io::Error::other)??;
         let threads = self.threads.upgrade().ok_or_else(|| io::Error::other("the store is closed"))?;
-        let snapshot = self.folder.adopt(written, &threads).await?;
+        let snapshot = self.folder.adopt(written, self.applied_bytes, &threads).await?;
         let took = started.elapsed();
         self.metrics.snapshot_save.observe(took.as_secs_f64());
         let index = snapshot.meta().last_log_id.map(|id| id.index());
         let (bytes, milliseconds) = (snapshot.bytes(), took.as_millis());
         tracing::info!(index, bytes, milliseconds, "a snapshot was built");
         Ok(Snapshot { meta: snapshot.meta().clone(), snapshot })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_stays_until_the_log_behind_it_is_too_long() {
+        let most = MOST_LOG_BYTES;
+        for (bytes, log_bytes, expected) in
+            [(1, 0, true), (1, most - 1, true), (1, most, false), (most, most, true), (most, 2 * most, false)]
+        {
+            assert_eq!(stays(bytes, log_bytes), expected, "{bytes}, {log_bytes}");
+        }
     }
 }

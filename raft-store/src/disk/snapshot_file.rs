@@ -64,8 +64,23 @@ pub struct SnapshotFile {
     meta: SnapshotMeta,
     key: Option<SnapshotKey>,
     checked: Arc<Checked>,
+    /// While it is on loan: see [`Loans`].
+    _loan: Option<Loan>,
     /// While nobody keeps the file under a name of its own.
     _unkept: Option<Arc<Unkept>>,
+}
+
+/// Counts who was given the snapshot to send it, and is not done.
+#[derive(Debug, Default)]
+pub(super) struct Loans(Loan);
+
+type Loan = Arc<()>;
+
+impl Loans {
+    /// Whether somebody has it.
+    pub(super) fn any(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
 }
 
 /// What was checked, and whether it was found damaged since.
@@ -139,7 +154,12 @@ impl SnapshotFile {
 
     /// The file under a name at which it stays.
     pub(super) fn kept_at(self, path: PathBuf) -> Self {
-        SnapshotFile { path, _unkept: None, ..self }
+        SnapshotFile { path, _loan: None, _unkept: None, ..self }
+    }
+
+    /// A handle that counts as a loan until it and its clones are gone.
+    pub(super) fn lent(self, loans: &Loans) -> Self {
+        SnapshotFile { _loan: Some(loans.0.clone()), ..self }
     }
 
     /// Writes `view` to a new file at `path`, sealed if there is a `key`. The file is removed with the last handle
@@ -200,6 +220,7 @@ impl SnapshotFile {
             bytes: metadata.len(),
             key: key.cloned(),
             checked: Arc::new(checked),
+            _loan: None,
             _unkept: None,
         })
     }

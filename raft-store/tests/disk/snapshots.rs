@@ -208,6 +208,26 @@ async fn a_large_state_is_written_less_often_but_always_when_it_has_to_be() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_a_snapshot_is_sent_no_newer_one_is_built_unless_somebody_insists() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = filled(folder.path(), 100).await;
+    build(&mut store).await;
+    apply(&mut store, (100..400).map(|index| proposal(1, index)).collect()).await;
+    let sent = store.machine.get_current_snapshot().await.unwrap().unwrap().snapshot;
+    let part = sent.clone();
+    drop(sent);
+    assert!(store.machine.try_create_snapshot_builder(false).await.is_none());
+    assert!(store.machine.try_create_snapshot_builder(true).await.is_some());
+    drop(part);
+    assert!(store.machine.try_create_snapshot_builder(false).await.is_some());
+    // A restarted node may install what it has; that is nobody's loan.
+    let own = store.machine.get_current_snapshot().await.unwrap().unwrap();
+    store.machine.install_snapshot(&own.meta, own.snapshot).await.unwrap();
+    apply(&mut store, (100..400).map(|index| proposal(1, index)).collect()).await;
+    assert!(store.machine.try_create_snapshot_builder(false).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_carries_the_whole_state_over_and_survives_a_restart() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut leader = filled(from.path(), 500).await;
