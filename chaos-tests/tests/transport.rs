@@ -290,3 +290,44 @@ fn a_follower_catches_up_by_a_snapshot_while_changes_go_on_and_the_log_is_droppe
     applied_alike(cluster);
     assert_eq!(sent(cluster), snapshots, "none was needed later");
 }
+
+#[test]
+fn a_leader_keeps_no_log_for_a_follower_whose_disk_hangs() {
+    let (mut stage, _alone) = three();
+    let cluster = &mut stage.cluster;
+    cluster.stop().unwrap();
+    for node in &mut cluster.nodes {
+        node.set("raft", "snapshot_after_entries", 1000);
+        node.write_config().unwrap();
+        node.serve().unwrap();
+    }
+    cluster.wait_for_members(3).unwrap();
+    let [leader, other, away] = roles(cluster);
+    // After some more syncs its log's thread stands still; everything else of it goes on.
+    cluster.nodes[away].stop().unwrap();
+    cluster.nodes[away].serve_with(&[("FAILPOINTS", "store.append.written=200*off->pause")]).unwrap();
+    cluster.wait_for_members(3).unwrap();
+    let changes = Changes::start([&cluster.nodes[leader], &cluster.nodes[other]]);
+    let mut before = (0.0, Instant::now());
+    wait::until("the follower's disk to hang", PATIENCE, || {
+        let syncs = cluster.nodes[away].metric("quorate_disk_wal_syncs_total")?;
+        if syncs != before.0 {
+            before = (syncs, Instant::now());
+        }
+        Ok(Seen::when(before.1.elapsed() > Duration::from_secs(2), || format!("{syncs} syncs")))
+    })
+    .unwrap();
+    let lacks = cluster.nodes[leader].metric(APPLIED).unwrap();
+    wait::until("the leader to drop entries that the follower lacks", 2 * PATIENCE, || {
+        let [applied, held] = [APPLIED, LOG_ENTRIES].map(|name| cluster.nodes[leader].metric(name));
+        let dropped_to = applied? - held?;
+        Ok(Seen::when(dropped_to > lacks, || format!("the log begins at {dropped_to}, and it lacks {lacks}")))
+    })
+    .unwrap();
+    let made = changes.finish().unwrap();
+    assert!(made.failed.is_empty(), "{:?}", made.failed);
+    // With its disk in order it catches up.
+    cluster.nodes[away].kill().unwrap();
+    cluster.nodes[away].serve().unwrap();
+    applied_alike(cluster);
+}

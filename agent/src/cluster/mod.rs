@@ -29,6 +29,7 @@ mod runtime;
 mod settings;
 mod snapshot_transfer;
 mod standing;
+mod unanswered;
 mod watch;
 
 use std::{

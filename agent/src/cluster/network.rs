@@ -1,6 +1,13 @@
 //! openraft's network: calls to the other nodes' `RaftService`.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt, stream::BoxStream};
 use openraft::{
@@ -23,7 +30,10 @@ use quorate_raft_store::{
 use tokio::time::Instant;
 use tonic::{Code, Request, Status, transport::Channel};
 
-use super::snapshot_transfer::{Pace, Sending};
+use super::{
+    snapshot_transfer::{Pace, Sending},
+    unanswered::Unanswered,
+};
 use crate::{
     api::addressed,
     metrics::Metrics,
@@ -59,7 +69,8 @@ impl NetworkFactory {
 
     fn client(&self, target: NodeId, purpose: Use) -> PeerNetwork {
         let (peers, views, metrics) = (self.peers.clone(), self.views.clone(), self.metrics.clone());
-        PeerNetwork { node: self.node, target, purpose, peers, views, metrics, pace: self.pace.clone() }
+        let (pace, hangs) = (self.pace.clone(), AtomicBool::new(false));
+        PeerNetwork { node: self.node, target, purpose, peers, views, metrics, pace, hangs }
     }
 }
 
@@ -89,6 +100,8 @@ pub(super) struct PeerNetwork {
     metrics: Arc<Metrics>,
     /// How fast snapshots are sent, to all nodes together.
     pace: Arc<Pace>,
+    /// Whether its appends were not answered in time.
+    hangs: AtomicBool,
 }
 
 impl PeerNetwork {
@@ -130,6 +143,25 @@ impl PeerNetwork {
             self.metrics.heartbeat_send_failures.inc();
         }
         unreachable(status)
+    }
+
+    /// The node takes appends and answers none: openraft backs off, and what is kept for it alone may go.
+    fn takes_nothing(&self) -> RPCError<TypeConfig> {
+        if !self.hangs.swap(true, Ordering::Relaxed) {
+            let to = self.target_name();
+            tracing::warn!(
+                to,
+                "a node has confirmed no entries for long, though it is connected; look at its disk"
+            );
+        }
+        self.failed(&Status::deadline_exceeded("no append was answered in time"))
+    }
+
+    /// The node has answered an append.
+    fn takes_entries(&self) {
+        if self.hangs.swap(false, Ordering::Relaxed) {
+            tracing::info!(to = self.target_name(), "a node confirms entries again");
+        }
     }
 
     fn frame(&self, record: Result<Vec<u8>, CodecError>, deadline: Duration) -> Rpc<Request<Frame>> {
@@ -184,31 +216,38 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
             let Some(first) = input.next().await else {
                 return Ok::<AppendResults<'s>, _>(futures::stream::empty().boxed());
             };
-            let frames = futures::stream::once(std::future::ready(first)).chain(input).filter_map(
-                |append| async move {
-                    match wire::encode_append(&append) {
-                        Ok(record) => Some(Frame { record: record.into() }),
-                        Err(error) => {
-                            tracing::error!(%error, "an append can't be encoded");
-                            None
-                        }
-                    }
-                },
-            );
+            let unanswered = Unanswered::new();
+            let counted = unanswered.clone();
+            let appends = futures::stream::once(std::future::ready(first)).chain(input);
+            let frames = appends.filter_map(move |append| {
+                let frame = wire::encode_append(&append).map(|record| Frame { record: record.into() });
+                match &frame {
+                    Ok(_) => counted.sent(),
+                    Err(error) => tracing::error!(%error, "an append can't be encoded"),
+                }
+                std::future::ready(frame.ok())
+            });
             let request = self.request(frames);
             let sent = Instant::now();
-            let answers = self.raft_client()?.append(request).await.map_err(|status| self.failed(&status))?;
+            let mut client = self.raft_client()?;
+            let answers = tokio::select! {
+                answers = client.append(request) => answers.map_err(|status| self.failed(&status))?,
+                () = unanswered.clone().overdue() => return Err(self.takes_nothing()),
+            };
             // A heartbeat is one message and one answer: its time is the round trip's.
             let mut round_trip = (self.purpose == Use::Heartbeat)
                 .then(|| self.metrics.peer_round_trip.with_label_values(&[&self.target_name()]));
+            let counted = unanswered.clone();
             let results = answers.into_inner().map(move |answer| {
+                counted.answered();
+                self.takes_entries();
                 if let Some(round_trip) = round_trip.take() {
                     round_trip.observe(sent.elapsed().as_secs_f64());
                 }
                 let frame = answer.map_err(|status: Status| self.failed(&status))?;
                 wire::decode_append_result(&frame.record).map_err(|error| network_error(&error))
             });
-            Ok(results.boxed())
+            Ok(unanswered.limit(results, || Err(self.takes_nothing())).boxed())
         })
     }
 
