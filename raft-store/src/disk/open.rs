@@ -95,6 +95,11 @@ impl IncomingSnapshots {
     pub fn receive(&self) -> Result<SnapshotReceiver, SnapshotError> {
         self.folder.receive()
     }
+
+    /// How many bytes the newest snapshot has; 0 if there is none.
+    pub fn newest_bytes(&self) -> u64 {
+        self.folder.current().map_or(0, |snapshot| snapshot.bytes())
+    }
 }
 
 impl Store {
