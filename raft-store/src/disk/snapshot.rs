@@ -26,6 +26,8 @@ use crate::{failpoint, raft_types::TypeConfig, view::View};
 const SUFFIX: &str = "snapshot";
 const UNFINISHED: &str = "unfinished";
 const DAMAGED: &str = "damaged";
+/// So many damaged ones are kept for whoever looks into them.
+const DAMAGED_KEPT: usize = 2;
 
 /// So much of the log is kept for a follower that is being sent a snapshot, as what it needs next; or twice the
 /// snapshot, if that is more. Beyond it the disk counts for more.
@@ -82,6 +84,7 @@ impl SnapshotFolder {
             }
         }
         finished.iter().try_for_each(fs::remove_file)?;
+        forget_older_damaged(path)?;
         Ok(SnapshotFolder {
             path: path.to_owned(),
             key,
@@ -129,6 +132,7 @@ impl SnapshotFolder {
             Err(error) if error.tells_of_the_file() => {
                 let aside = path.with_extension(DAMAGED);
                 fs::rename(path, &aside)?;
+                forget_older_damaged(&self.path)?;
                 tracing::error!(
                     %error,
                     put_aside = %aside.display(),
@@ -220,6 +224,19 @@ impl SnapshotFolder {
         }
         Ok(snapshot)
     }
+}
+
+/// Removes all damaged snapshots but the newest: a disk that damages each of them must not be full of them, too.
+fn forget_older_damaged(folder: &Path) -> io::Result<()> {
+    let mut damaged = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == DAMAGED) {
+            damaged.push(path);
+        }
+    }
+    damaged.sort();
+    damaged.iter().rev().skip(DAMAGED_KEPT).try_for_each(fs::remove_file)
 }
 
 /// Builds a snapshot of the view that was current when it was made.

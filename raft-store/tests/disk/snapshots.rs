@@ -111,6 +111,37 @@ async fn a_snapshot_that_somebody_removed_is_replaced_and_the_node_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_snapshots_do_not_pile_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut leader = filled(folder.path(), 100).await;
+    build(&mut leader).await;
+    let mut last = None;
+    for index in 100..106 {
+        apply(&mut leader, vec![proposal(1, index)]).await;
+        let current = leader.machine.get_current_snapshot().await.unwrap().unwrap().snapshot;
+        fs::write(current.path(), format!("it rots for the {index}th time")).unwrap();
+        last = Some(current.path().with_extension("damaged"));
+    }
+    leader.machine.get_current_snapshot().await.unwrap().unwrap();
+    let damaged = || {
+        let files = fs::read_dir(folder.path().join("snapshots")).unwrap();
+        let paths = files.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|it| it == "damaged")).collect::<Vec<_>>()
+    };
+    let kept = damaged();
+    assert!(kept.len() <= 2, "{kept:?}");
+    assert!(kept.contains(&last.unwrap()), "the newest one is kept for who looks into it: {kept:?}");
+    // Those that an earlier version has left, too.
+    drop(leader);
+    for index in 0..9 {
+        fs::write(folder.path().join(format!("snapshots/0000000000000000000{index}-1.damaged")), "x")
+            .unwrap();
+    }
+    drop(open(folder.path()).unwrap());
+    assert!(damaged().len() <= 2, "{:?}", damaged());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_truncation_is_on_disk_before_a_snapshot_that_is_built_after_it_has_its_name() {
     let (folder, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let options = options(folder.path());
