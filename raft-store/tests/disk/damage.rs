@@ -90,6 +90,32 @@ fn a_database_of_a_newer_format_is_refused_and_left_alone() {
     assert!(matches!(open(folder.path()), Err(OpenError::NewerFormat { found: 99, .. })));
 }
 
+#[test]
+fn a_database_of_a_newer_format_is_left_alone_even_if_its_log_would_have_to_be_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()).unwrap());
+    {
+        let db = raw(folder.path());
+        let newer = quorate_raft_store::codec::encode(&99u32).unwrap();
+        db.put_cf(db.cf_handle("meta").unwrap(), b"format", newer).unwrap();
+    }
+    let log = write_ahead_log(folder.path());
+    // A whole record of a recycled log: RocksDB would not come back from it.
+    let mut bytes = fs::read(&log).unwrap();
+    bytes.extend([1, 2, 3, 4, 4, 0, 5, 0, 0, 0, 0, 9, 9, 9, 9]);
+    fs::write(&log, &bytes).unwrap();
+    let list = || {
+        let files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        files.collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = list();
+    for _ in 0..2 {
+        assert!(matches!(open(folder.path()), Err(OpenError::NewerFormat { found: 99, .. })));
+        assert!(fs::read(&log).unwrap() == bytes, "its log was changed");
+        assert_eq!(list(), before);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_without_its_floor_is_refused() {
     let folder = tempfile::tempdir().unwrap();
