@@ -209,7 +209,9 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         S: Stream<Item = wire::Append> + OptionalSend + Unpin + 'static,
     {
         // Appends go out as they come, and answers come back in order: one does not wait for the
-        // other. A peer that is gone is noticed by the connection's keepalive.
+        // other. A peer that is gone is noticed by the connection's keepalive, one that takes appends and
+        // answers none by how long its answers are due.
+        let this: &'s PeerNetwork = self;
         Box::pin(async move {
             // openraft waits out its backoff where the first request is taken: a call that failed
             // before that would be repeated at once, for ever.
@@ -227,27 +229,27 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
                 }
                 std::future::ready(frame.ok())
             });
-            let request = self.request(frames);
+            let request = this.request(frames);
             let sent = Instant::now();
-            let mut client = self.raft_client()?;
+            let mut client = this.raft_client()?;
             let answers = tokio::select! {
-                answers = client.append(request) => answers.map_err(|status| self.failed(&status))?,
-                () = unanswered.clone().overdue() => return Err(self.takes_nothing()),
+                answers = client.append(request) => answers.map_err(|status| this.failed(&status))?,
+                () = unanswered.clone().overdue() => return Err(this.takes_nothing()),
             };
             // A heartbeat is one message and one answer: its time is the round trip's.
-            let mut round_trip = (self.purpose == Use::Heartbeat)
-                .then(|| self.metrics.peer_round_trip.with_label_values(&[&self.target_name()]));
+            let mut round_trip = (this.purpose == Use::Heartbeat)
+                .then(|| this.metrics.peer_round_trip.with_label_values(&[&this.target_name()]));
             let counted = unanswered.clone();
             let results = answers.into_inner().map(move |answer| {
                 counted.answered();
-                self.takes_entries();
+                this.takes_entries();
                 if let Some(round_trip) = round_trip.take() {
                     round_trip.observe(sent.elapsed().as_secs_f64());
                 }
-                let frame = answer.map_err(|status: Status| self.failed(&status))?;
+                let frame = answer.map_err(|status: Status| this.failed(&status))?;
                 wire::decode_append_result(&frame.record).map_err(|error| network_error(&error))
             });
-            Ok(unanswered.limit(results, || Err(self.takes_nothing())).boxed())
+            Ok(unanswered.limit(results, || Err(this.takes_nothing())).boxed())
         })
     }
 
