@@ -43,6 +43,8 @@ pub struct Metrics {
     pub proposals_committed: IntCounter,
     /// Index of the last applied entry: set by [`Metrics::advance`].
     pub proposals_applied: IntCounter,
+    /// Entries that the log holds.
+    pub log_entries: IntGauge,
     /// Proposals that wait for their outcome here.
     pub proposals_pending: IntGauge,
     /// Proposals that ended without an answer.
@@ -166,6 +168,8 @@ impl Metrics {
                 "quorate_server_proposals_applied_total",
                 "Index of the last applied log entry.",
             )?,
+            log_entries: new
+                .int_gauge("quorate_server_log_entries", "Entries that this node's log holds.")?,
             proposals_pending: new
                 .int_gauge("quorate_server_proposals_pending", "Proposals that wait for their outcome.")?,
             proposals_failed: new.int_counter(

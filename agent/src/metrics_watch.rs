@@ -38,6 +38,8 @@ pub async fn run(cluster: Arc<Cluster>, metrics: Arc<Metrics>, stop: Cancellatio
             Metrics::advance(&metrics.proposals_committed, committed);
             let applied = now.last_applied.as_ref().map_or(0, |id| id.index());
             Metrics::advance(&metrics.proposals_applied, applied);
+            let purged = now.purged.as_ref().map_or(0, |id| id.index());
+            metrics.log_entries.set(now.last_log_index.unwrap_or(0).saturating_sub(purged).cast_signed());
             let members = now.membership_config.nodes().count();
             metrics.known_peers.set(members.saturating_sub(1) as i64);
         }

@@ -18,6 +18,7 @@ use quorate_chaos_tests::{
 const MEMORY: &str = "process_resident_memory_bytes";
 const LEADER_CHANGES: &str = "quorate_server_leader_changes_seen_total";
 const APPLIED: &str = "quorate_server_proposals_applied_total";
+const LOG_ENTRIES: &str = "quorate_server_log_entries";
 
 /// What a leader may need more while a follower takes nothing: what waits for it is bounded.
 const MOST_MEMORY: f64 = 96.0 * 1024.0 * 1024.0;
@@ -205,25 +206,21 @@ fn a_follower_far_behind_gets_a_snapshot_at_the_bounded_rate_and_nobody_is_distu
     let of = |cluster: &Cluster, node: usize, metric: &str| {
         cluster.nodes[node].metric(&format!("quorate_network_snapshot_{metric}")).unwrap()
     };
-    // When the leader drops its log behind a snapshot is its own affair: some rounds may be needed.
-    for _ in 0..5 {
-        cluster.nodes[away].stop().unwrap();
-        let behind = cluster.nodes[leader].metric(APPLIED).unwrap();
-        let nodes = [&cluster.nodes[leader], &cluster.nodes[other]];
-        let changes = Changes::start(nodes.into_iter().cycle().take(24));
-        wait::until("enough changes", PATIENCE, || {
-            let applied = cluster.nodes[leader].metric(APPLIED)?;
-            Ok(Seen::when(applied > behind + 5000.0, || format!("{applied}")))
-        })
-        .unwrap();
-        let made = changes.finish().unwrap();
-        assert!(made.failed.is_empty(), "{:?}", made.failed);
-        cluster.nodes[away].serve().unwrap();
-        applied_alike(cluster);
-        if of(cluster, away, "receive_total_duration_seconds_count") >= 1.0 {
-            break;
-        }
-    }
+    cluster.nodes[away].stop().unwrap();
+    let behind = cluster.nodes[leader].metric(APPLIED).unwrap();
+    let nodes = [&cluster.nodes[leader], &cluster.nodes[other]];
+    let changes = Changes::start(nodes.into_iter().cycle().take(24));
+    wait::until("enough changes, and the leader to drop what the follower lacks", PATIENCE, || {
+        let [applied, held] = [APPLIED, LOG_ENTRIES].map(|name| cluster.nodes[leader].metric(name));
+        let (applied, held) = (applied?, held?);
+        let done = applied > behind + 5000.0 && applied - held > behind;
+        Ok(Seen::when(done, || format!("{applied} applied, {held} in the log, {behind} before")))
+    })
+    .unwrap();
+    let made = changes.finish().unwrap();
+    assert!(made.failed.is_empty(), "{:?}", made.failed);
+    cluster.nodes[away].serve().unwrap();
+    applied_alike(cluster);
     assert!(of(cluster, leader, "send_total_duration_seconds_count") >= 1.0);
     assert!(of(cluster, away, "receive_total_duration_seconds_count") >= 1.0);
     // What began to arrive arrived. (The leader may have tried while the follower was away.)
@@ -232,4 +229,101 @@ fn a_follower_far_behind_gets_a_snapshot_at_the_bounded_rate_and_nobody_is_distu
     let took = of(cluster, leader, "send_total_duration_seconds_sum");
     assert!(took > 3.0, "{took} s for a snapshot of 500 KB or more at {RATE} bytes a second");
     assert_eq!(cluster.nodes[leader].admin().health().unwrap().term, term);
+}
+
+#[test]
+fn a_follower_catches_up_by_a_snapshot_while_changes_go_on_and_the_log_is_dropped_afterwards() {
+    // So slow that the log grows by more than what is kept behind a snapshot while one is sent.
+    const RATE: i64 = 96 * 1024;
+    const KEPT: f64 = 2000.0;
+    const AFTER: f64 = 1000.0;
+    let (mut stage, _alone) = three();
+    let cluster = &mut stage.cluster;
+    cluster.stop().unwrap();
+    for node in &mut cluster.nodes {
+        node.set("raft", "snapshot_after_entries", AFTER as i64);
+        node.set("raft", "snapshot_bytes_per_second", RATE);
+        node.write_config().unwrap();
+        node.serve().unwrap();
+    }
+    cluster.wait_for_members(3).unwrap();
+    let [leader, other, away] = roles(cluster);
+    let term = cluster.nodes[leader].admin().health().unwrap().term;
+    let sent = |cluster: &Cluster| {
+        cluster.nodes[leader].metric("quorate_network_snapshot_send_total_duration_seconds_count").unwrap()
+    };
+    cluster.nodes[away].stop().unwrap();
+    let nodes = [&cluster.nodes[leader], &cluster.nodes[other]];
+    let changes = Changes::start(nodes);
+    let log = |cluster: &Cluster| cluster.nodes[leader].metric(LOG_ENTRIES).unwrap();
+    let behind = cluster.nodes[leader].metric(APPLIED).unwrap();
+    wait::until("the leader to drop what the follower lacks", PATIENCE, || {
+        let (applied, held) = (cluster.nodes[leader].metric(APPLIED)?, log(cluster));
+        let dropped = applied - held > behind && applied > behind + 4000.0;
+        Ok(Seen::when(dropped, || format!("{applied} applied, {held} in the log")))
+    })
+    .unwrap();
+    cluster.nodes[away].serve().unwrap();
+    wait::until("the follower to be as far as the leader", 2 * PATIENCE, || {
+        let of = |node: usize| cluster.nodes[node].metric(APPLIED).unwrap_or(0.0);
+        let (leader, away) = (of(leader), of(away));
+        Ok(Seen::when(away > 0.0 && away + AFTER > leader, || format!("{away} of {leader}")))
+    })
+    .unwrap();
+    let snapshots = sent(cluster);
+    let last = cluster.nodes[leader].metric(APPLIED).unwrap();
+    wait::until("the leader to drop its log again", PATIENCE, || {
+        let (applied, held) = (cluster.nodes[leader].metric(APPLIED)?, log(cluster));
+        let dropped = applied > last && held < KEPT + 2.0 * AFTER;
+        Ok(Seen::when(dropped, || format!("{held} entries, {applied} applied")))
+    })
+    .unwrap();
+    let made = changes.finish().unwrap();
+    assert!(made.failed.is_empty(), "{:?}", made.failed);
+    assert!(made.longest_gap() < Duration::from_secs(2), "{:?}", made.longest_gap());
+    assert!((1.0..=2.0).contains(&snapshots), "{snapshots} snapshots were sent");
+    assert_eq!(cluster.nodes[leader].admin().health().unwrap().term, term, "heartbeats were on time");
+    applied_alike(cluster);
+    assert_eq!(sent(cluster), snapshots, "none was needed later");
+}
+
+#[test]
+fn a_leader_keeps_no_log_for_a_follower_whose_disk_hangs() {
+    let (mut stage, _alone) = three();
+    let cluster = &mut stage.cluster;
+    cluster.stop().unwrap();
+    for node in &mut cluster.nodes {
+        node.set("raft", "snapshot_after_entries", 1000);
+        node.write_config().unwrap();
+        node.serve().unwrap();
+    }
+    cluster.wait_for_members(3).unwrap();
+    let [leader, other, away] = roles(cluster);
+    // After some more syncs its log's thread stands still; everything else of it goes on.
+    cluster.nodes[away].stop().unwrap();
+    cluster.nodes[away].serve_with(&[("FAILPOINTS", "store.append.written=200*off->pause")]).unwrap();
+    cluster.wait_for_members(3).unwrap();
+    let changes = Changes::start([&cluster.nodes[leader], &cluster.nodes[other]]);
+    let mut before = (0.0, Instant::now());
+    wait::until("the follower's disk to hang", PATIENCE, || {
+        let syncs = cluster.nodes[away].metric("quorate_disk_wal_syncs_total")?;
+        if syncs != before.0 {
+            before = (syncs, Instant::now());
+        }
+        Ok(Seen::when(before.1.elapsed() > Duration::from_secs(2), || format!("{syncs} syncs")))
+    })
+    .unwrap();
+    let lacks = cluster.nodes[leader].metric(APPLIED).unwrap();
+    wait::until("the leader to drop entries that the follower lacks", 2 * PATIENCE, || {
+        let [applied, held] = [APPLIED, LOG_ENTRIES].map(|name| cluster.nodes[leader].metric(name));
+        let dropped_to = applied? - held?;
+        Ok(Seen::when(dropped_to > lacks, || format!("the log begins at {dropped_to}, and it lacks {lacks}")))
+    })
+    .unwrap();
+    let made = changes.finish().unwrap();
+    assert!(made.failed.is_empty(), "{:?}", made.failed);
+    // With its disk in order it catches up.
+    cluster.nodes[away].kill().unwrap();
+    cluster.nodes[away].serve().unwrap();
+    applied_alike(cluster);
 }

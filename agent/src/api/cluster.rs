@@ -205,7 +205,7 @@ impl ClusterService for ClusterApi {
             applied_index: view.applied_index(),
             license_serial: crate::service::default_serial(&view.state),
             start_counter: view.state.nodes().get(&node).map_or(0, |node| node.start_counter),
-            free_disk_bytes: free.unwrap_or(0),
+            free_disk_bytes: free,
             digest: view.digest.to_string(),
             clock_ms: clock::now().as_unix_ms(),
             ..NodeStateResponse::default()

@@ -169,6 +169,11 @@ impl From<ProposeError> for ApiError {
             ),
             ProposeError::Stopped(_) => ("node_stopped", "see this node's log, and start it again"),
             ProposeError::TooLarge { .. } => ("change_too_large", "make it in smaller steps"),
+            ProposeError::NoRoom(_) => (
+                "disk_full",
+                "make room on the disk of its data directory: changes are taken again by themselves; what is licensed \
+                 stays licensed meanwhile",
+            ),
             ProposeError::Refused(_) => ("change_not_taken", "see this node's log and the leader's"),
             ProposeError::Encoding(_) | ProposeError::Randomness(_) => ("internal", "see this node's log"),
         };

@@ -37,7 +37,9 @@ pub(super) fn watch_itself(
     tracker: &TaskTracker,
     stop: &CancellationToken,
 ) {
-    tracker.spawn(disk_space::watch(dir.path().to_owned(), metrics.clone(), stop.clone()));
+    let group = cluster.clone();
+    let measured = move |free| group.measured_free_disk(free);
+    tracker.spawn(disk_space::watch(dir.path().to_owned(), metrics.clone(), measured, stop.clone()));
     tracker.spawn(keep_time(cluster.clone(), dir.clone(), metrics.clone(), stop.clone()));
     tracker.spawn(metrics_watch::run(cluster.clone(), metrics.clone(), stop.clone()));
     tracker.spawn(watch_standing(cluster.clone(), dir.clone(), stop.clone()));

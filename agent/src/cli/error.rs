@@ -210,8 +210,8 @@ impl Answer {
 }
 
 /// Codes that say: the cluster can't decide anything now.
-const UNHEALTHY_CODES: [&str; 5] =
-    ["no_leader", "no_quorum", "not_initialized", "outcome_unknown", "node_stopped"];
+const UNHEALTHY_CODES: [&str; 6] =
+    ["no_leader", "no_quorum", "not_initialized", "outcome_unknown", "node_stopped", "disk_full"];
 
 /// Codes that say: there is no license.
 const NOT_LICENSED_CODES: [&str; 3] = ["unlicensed", "not_activated", "not_licensed"];

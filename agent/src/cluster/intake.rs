@@ -10,7 +10,7 @@ use futures::{Stream, StreamExt, stream, stream::BoxStream};
 use openraft::{errors::ClientWriteError, raft::WriteResult};
 use quorate_license::{NodeId, NodeRole, Timestamp};
 use quorate_proto::node::v1::{
-    AnswerBatch, AskAgain, Proposal as ProposalMessage, ProposalAnswer, ProposeBatch, proposal_answer,
+    AnswerBatch, AskAgain, NoRoom as NoRoomMessage, Proposal as ProposalMessage, ProposalAnswer, ProposeBatch, proposal_answer,
 };
 use quorate_raft_store::{
     Answer, Command, Proposal, RequestId, State,
@@ -25,6 +25,7 @@ use super::{
     chunks::{Bounds, chunks},
     lane::Attempt,
     propose::{MAX_COMMAND_BYTES, tells_asker},
+    room::NoRoom,
 };
 use crate::api::NodeCaller;
 
@@ -89,13 +90,18 @@ impl Cluster {
         for proposal in batch.proposals {
             let number = proposal.number;
             let counted = self.members.report(caller, Instant::now());
-            match counted.and_then(|()| permitted(caller, &view.state, now, &proposal)) {
-                Ok(proposal) => {
-                    numbers.push(number);
-                    proposals.push(proposal);
-                }
-                Err(reason) => refused.push(message(number, Attempt::Refused(reason))),
-            }
+            let attempt = match counted.and_then(|()| permitted(caller, &view.state, now, &proposal)) {
+                Ok(permitted) => match self.lacks_room_for(&proposal.command) {
+                    None => {
+                        numbers.push(number);
+                        proposals.push(permitted);
+                        continue;
+                    }
+                    Some(no_room) => Attempt::NoRoom(no_room),
+                },
+                Err(reason) => Attempt::Refused(reason),
+            };
+            refused.push(message(number, attempt));
         }
         let refused = stream::iter(refused);
         if proposals.is_empty() {
@@ -188,6 +194,9 @@ fn message(number: u64, attempt: Attempt) -> ProposalAnswer {
         },
         Attempt::Again { leader, unknown } => again(leader, unknown),
         Attempt::Refused(reason) => proposal_answer::Result::Refused(reason),
+        Attempt::NoRoom(NoRoom { node, free_bytes, needed_bytes }) => {
+            proposal_answer::Result::NoRoom(NoRoomMessage { node, free_bytes, needed_bytes })
+        }
     };
     ProposalAnswer { number, result: Some(result) }
 }
@@ -197,6 +206,7 @@ fn answer_bytes(answer: &ProposalAnswer) -> usize {
         Some(proposal_answer::Result::Answer(record)) => record.len(),
         Some(proposal_answer::Result::Again(again)) => again.unknown.len(),
         Some(proposal_answer::Result::Refused(reason)) => reason.len(),
+        Some(proposal_answer::Result::NoRoom(no_room)) => no_room.node.len() + 16,
         None => 0,
     };
     result + 24

@@ -19,7 +19,7 @@ use std::{
 use futures::{Stream, StreamExt, stream};
 use quorate_license::NodeId;
 use quorate_proto::node::v1::{
-    AskAgain, Proposal, ProposalAnswer, ProposeBatch, cluster_service_client::ClusterServiceClient,
+    AskAgain, NoRoom as NoRoomMessage, Proposal, ProposalAnswer, ProposeBatch, cluster_service_client::ClusterServiceClient,
     proposal_answer,
 };
 use quorate_raft_store::{Answer, RequestId, Views, codec};
@@ -33,6 +33,7 @@ use tonic::{Request, codegen::Bytes};
 use super::{
     chunks::{Bounds, chunks},
     leader::LeaderWatch,
+    room::NoRoom,
 };
 use crate::{
     api::addressed,
@@ -65,6 +66,8 @@ pub(super) enum Attempt {
     },
     /// The other node will never take it; why.
     Refused(String),
+    /// The leader's disk is almost full.
+    NoRoom(NoRoom),
 }
 
 impl Attempt {
@@ -231,6 +234,10 @@ fn attempt(result: Option<proposal_answer::Result>) -> Attempt {
             unknown: (!unknown.is_empty()).then_some(unknown),
         },
         Some(proposal_answer::Result::Refused(reason)) => Attempt::Refused(reason),
+        Some(proposal_answer::Result::NoRoom(message)) => {
+            let NoRoomMessage { node, free_bytes, needed_bytes } = message;
+            Attempt::NoRoom(NoRoom { node, free_bytes, needed_bytes })
+        }
         None => Attempt::unknown("the leader's answer is of a newer version"),
     }
 }

@@ -25,10 +25,12 @@ mod propose;
 mod read;
 mod receiver;
 mod recent_end;
+mod room;
 mod runtime;
 mod settings;
 mod snapshot_transfer;
 mod standing;
+mod unanswered;
 mod watch;
 
 use std::{
@@ -40,7 +42,7 @@ use std::{
 use openraft::{Instant as _, Raft, ServerState};
 use quorate_license::NodeId;
 use quorate_raft_store::{
-    View, Views,
+    Command, View, Views, codec,
     disk::{Failure, IncomingSnapshots, StateMachine, Store},
     raft_types::TypeConfig,
 };
@@ -56,6 +58,7 @@ pub use presence::{LeaderView, MemberView, Presence};
 pub use propose::ProposeError;
 pub use read::ReadError;
 pub use receiver::RaftReceiver;
+pub use room::NoRoom;
 pub use runtime::RaftRuntime;
 pub use standing::{Expelled, ask_others, watch_standing};
 pub use watch::RaftWatch;
@@ -66,6 +69,7 @@ use self::{
     leader::LeaderWatch,
     member_bounds::MemberBounds,
     presence::Behind,
+    room::Room,
     snapshot_transfer::Pace,
 };
 use crate::{clock::ClusterClock, config, metrics::Metrics, net::Peers};
@@ -104,6 +108,8 @@ pub struct Cluster {
     clocks: Mutex<Clocks>,
     /// What members use up.
     members: MemberBounds,
+    /// What is left of this node's disk.
+    room: Room,
 }
 
 /// What a node's part in the group is made with.
@@ -170,6 +176,7 @@ impl Cluster {
             clock,
             clocks: Mutex::default(),
             members: MemberBounds::new(),
+            room: Room::new(settings.least_free_bytes),
             node,
             raft,
             views,
@@ -223,6 +230,36 @@ impl Cluster {
             return Ok(());
         }
         self.raft.initialize(BTreeSet::from([self.node])).await.map_err(|error| stopped(&error))
+    }
+
+    /// Notes how much of the disk is free that holds the data directory. Too little of it keeps this node from taking
+    /// new changes while it leads.
+    pub fn measured_free_disk(&self, free_bytes: u64) {
+        let now_short = self.room.measured(free_bytes, self.incoming.newest_bytes());
+        match now_short {
+            Some(true) => tracing::error!(
+                free_bytes,
+                "the disk that holds the data directory is almost full: while this node leads, new changes are refused"
+            ),
+            Some(false) => tracing::info!(free_bytes, "the disk has room again: new changes are taken"),
+            None => {}
+        }
+    }
+
+    /// Whether this node, as the leader, takes the change.
+    fn has_room_for(&self, command: &Command) -> Result<(), NoRoom> {
+        self.room.check(command, || {
+            let view = self.view();
+            view.state.nodes().get(&self.node).map_or_else(|| self.node.to_string(), |row| row.name.to_string())
+        })
+    }
+
+    /// As above, for a change as it is sent by another node.
+    fn lacks_room_for(&self, record: &[u8]) -> Option<NoRoom> {
+        if !self.room.is_short() {
+            return None;
+        }
+        codec::decode(record).ok().and_then(|command| self.has_room_for(&command).err())
     }
 
     /// The leader that this node knows of.

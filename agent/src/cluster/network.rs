@@ -1,6 +1,13 @@
 //! openraft's network: calls to the other nodes' `RaftService`.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt, stream::BoxStream};
 use openraft::{
@@ -21,9 +28,12 @@ use quorate_raft_store::{
     wire,
 };
 use tokio::time::Instant;
-use tonic::{Request, Status, transport::Channel};
+use tonic::{Code, Request, Status, transport::Channel};
 
-use super::snapshot_transfer::{Pace, Sending};
+use super::{
+    snapshot_transfer::{Pace, Sending},
+    unanswered::Unanswered,
+};
 use crate::{
     api::addressed,
     metrics::Metrics,
@@ -59,7 +69,8 @@ impl NetworkFactory {
 
     fn client(&self, target: NodeId, purpose: Use) -> PeerNetwork {
         let (peers, views, metrics) = (self.peers.clone(), self.views.clone(), self.metrics.clone());
-        PeerNetwork { node: self.node, target, purpose, peers, views, metrics, pace: self.pace.clone() }
+        let (pace, hangs) = (self.pace.clone(), AtomicBool::new(false));
+        PeerNetwork { node: self.node, target, purpose, peers, views, metrics, pace, hangs }
     }
 }
 
@@ -89,6 +100,8 @@ pub(super) struct PeerNetwork {
     metrics: Arc<Metrics>,
     /// How fast snapshots are sent, to all nodes together.
     pace: Arc<Pace>,
+    /// Whether its appends were not answered in time.
+    hangs: AtomicBool,
 }
 
 impl PeerNetwork {
@@ -132,12 +145,36 @@ impl PeerNetwork {
         unreachable(status)
     }
 
+    /// The node takes appends and answers none: openraft backs off, and what is kept for it alone may go.
+    fn takes_nothing(&self) -> RPCError<TypeConfig> {
+        if !self.hangs.swap(true, Ordering::Relaxed) {
+            let to = self.target_name();
+            tracing::warn!(
+                to,
+                "a node has confirmed no entries for long, though it is connected; look at its disk"
+            );
+        }
+        self.failed(&Status::deadline_exceeded("no append was answered in time"))
+    }
+
+    /// The node has answered an append.
+    fn takes_entries(&self) {
+        if self.hangs.swap(false, Ordering::Relaxed) {
+            tracing::info!(to = self.target_name(), "a node confirms entries again");
+        }
+    }
+
     fn frame(&self, record: Result<Vec<u8>, CodecError>, deadline: Duration) -> Rpc<Request<Frame>> {
         let record = record.map_err(|error| network_error(&error))?.into();
         let mut request = self.request(Frame { record });
         request.set_timeout(deadline);
         Ok(request)
     }
+}
+
+/// Whether a receiver has refused a snapshot because of what came: what is sent may be damaged.
+fn says_damaged(status: &Status) -> bool {
+    matches!(status.code(), Code::Aborted | Code::InvalidArgument)
 }
 
 /// The node can't be reached: openraft backs off.
@@ -172,38 +209,47 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         S: Stream<Item = wire::Append> + OptionalSend + Unpin + 'static,
     {
         // Appends go out as they come, and answers come back in order: one does not wait for the
-        // other. A peer that is gone is noticed by the connection's keepalive.
+        // other. A peer that is gone is noticed by the connection's keepalive, one that takes appends and
+        // answers none by how long its answers are due.
+        let this: &'s PeerNetwork = self;
         Box::pin(async move {
             // openraft waits out its backoff where the first request is taken: a call that failed
             // before that would be repeated at once, for ever.
             let Some(first) = input.next().await else {
                 return Ok::<AppendResults<'s>, _>(futures::stream::empty().boxed());
             };
-            let frames = futures::stream::once(std::future::ready(first)).chain(input).filter_map(
-                |append| async move {
-                    match wire::encode_append(&append) {
-                        Ok(record) => Some(Frame { record: record.into() }),
-                        Err(error) => {
-                            tracing::error!(%error, "an append can't be encoded");
-                            None
-                        }
-                    }
-                },
-            );
-            let request = self.request(frames);
+            let unanswered = Unanswered::new();
+            let counted = unanswered.clone();
+            let appends = futures::stream::once(std::future::ready(first)).chain(input);
+            let frames = appends.filter_map(move |append| {
+                let frame = wire::encode_append(&append).map(|record| Frame { record: record.into() });
+                match &frame {
+                    Ok(_) => counted.sent(),
+                    Err(error) => tracing::error!(%error, "an append can't be encoded"),
+                }
+                std::future::ready(frame.ok())
+            });
+            let request = this.request(frames);
             let sent = Instant::now();
-            let answers = self.raft_client()?.append(request).await.map_err(|status| self.failed(&status))?;
+            let mut client = this.raft_client()?;
+            let answers = tokio::select! {
+                answers = client.append(request) => answers.map_err(|status| this.failed(&status))?,
+                () = unanswered.clone().overdue() => return Err(this.takes_nothing()),
+            };
             // A heartbeat is one message and one answer: its time is the round trip's.
-            let mut round_trip = (self.purpose == Use::Heartbeat)
-                .then(|| self.metrics.peer_round_trip.with_label_values(&[&self.target_name()]));
+            let mut round_trip = (this.purpose == Use::Heartbeat)
+                .then(|| this.metrics.peer_round_trip.with_label_values(&[&this.target_name()]));
+            let counted = unanswered.clone();
             let results = answers.into_inner().map(move |answer| {
+                counted.answered();
+                this.takes_entries();
                 if let Some(round_trip) = round_trip.take() {
                     round_trip.observe(sent.elapsed().as_secs_f64());
                 }
-                let frame = answer.map_err(|status: Status| self.failed(&status))?;
+                let frame = answer.map_err(|status: Status| this.failed(&status))?;
                 wire::decode_append_result(&frame.record).map_err(|error| network_error(&error))
             });
-            Ok(results.boxed())
+            Ok(unanswered.limit(results, || Err(this.takes_nothing())).boxed())
         })
     }
 
@@ -227,8 +273,9 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         // Not used: a deadline for the whole would be wrong for a large one at a low rate.
         _option: RPCOption,
     ) -> Result<wire::SnapshotTaken, StreamingError<TypeConfig>> {
-        let (name, sent) = (self.target_name(), Instant::now());
-        let sending = Sending::begin(vote, snapshot.snapshot, self.pace.clone(), name.clone());
+        // Held to the end: what follows the snapshot is kept until the receiver has installed it.
+        let (name, sent, snapshot) = (self.target_name(), Instant::now(), snapshot.snapshot);
+        let sending = Sending::begin(vote, snapshot.clone(), self.pace.clone(), name.clone());
         let (chunks, progress) = sending.await.map_err(|error| network_error(&error))?;
         let request = self.request(chunks);
         let mut client = self.raft_client()?;
@@ -237,6 +284,14 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
             answer = client.install_snapshot(request) => answer,
             () = progress.stalled() => Err(Status::deadline_exceeded("no chunk of the snapshot was taken in time")),
         };
+        if answer.as_ref().is_err_and(|status| says_damaged(status)) {
+            // Away from Raft's path; if it is damaged, another one is offered at the next attempt.
+            let suspect = snapshot.clone();
+            let verified = tokio::task::spawn_blocking(move || suspect.verify()).await;
+            if let Ok(Err(error)) = verified {
+                tracing::error!(%error, "the snapshot that was sent is damaged");
+            }
+        }
         let answer = answer.map_err(|status| {
             // A node that can't even be reached is told of elsewhere.
             if progress.begun() {

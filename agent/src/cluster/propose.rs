@@ -16,7 +16,7 @@ use quorate_raft_store::{Answer, Command, Proposal, RequestId, State, audit::Ask
 use tokio::time::Instant;
 use tonic::codegen::Bytes;
 
-use super::{Cluster, lane::Attempt};
+use super::{Cluster, lane::Attempt, room::NoRoom};
 
 /// How long a change may take, leader changes included.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -63,6 +63,12 @@ pub enum ProposeError {
     /// The leader will never take the change from this node.
     #[error("the leader refuses the change: {0}")]
     Refused(String),
+    /// The leader's disk is almost full.
+    #[error(
+        "the disk of {}, which leads, is almost full: {} MiB are free, and {} MiB must be before new changes are taken",
+        _0.node, _0.free_bytes >> 20, _0.needed_bytes.div_ceil(1 << 20)
+    )]
+    NoRoom(NoRoom),
     /// The system gives no random bytes.
     #[error("the system gives no random bytes: {0}")]
     Randomness(String),
@@ -171,6 +177,13 @@ impl Cluster {
                     return Ok(*answer);
                 }
                 Attempt::Refused(reason) => return Err(ProposeError::Refused(reason)),
+                // An attempt before this one may have made it.
+                Attempt::NoRoom(no_room) => {
+                    return Err(match unknown {
+                        Some(last) => ProposeError::Unknown { last },
+                        None => ProposeError::NoRoom(no_room),
+                    });
+                }
                 Attempt::Again { leader, unknown: met } => {
                     // Who does not lead does not know it of this node, which would know.
                     hint = leader.filter(|leader| *leader != self.node && Some(*leader) != ask);
@@ -240,6 +253,11 @@ impl Cluster {
         command: Command,
         asked_by: &AskedBy,
     ) -> Result<Attempt, ProposeError> {
+        if self.leads()
+            && let Err(no_room) = self.has_room_for(&command)
+        {
+            return Ok(Attempt::NoRoom(no_room));
+        }
         let asked_by = tells_asker(&self.view().state, &command).then(|| asked_by.clone());
         let proposal = Proposal { request, time: self.clock.now(), asked_by, command }.encode()?;
         Ok(match tokio::time::timeout(ATTEMPT, self.raft.client_write(proposal)).await {

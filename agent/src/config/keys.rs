@@ -103,6 +103,7 @@ pub(super) const KEYS: [Key; 36] = [
     number("raft", "snapshot_after_entries"),
     number("raft", "snapshot_bytes_per_second"),
     text("raft", "snapshot_key_file"),
+    number("raft", "least_free_bytes"),
     text("log", "format"),
     text("log", "filter"),
 ];

@@ -163,6 +163,8 @@ pub struct Raft {
     pub snapshot_bytes_per_second: u64,
     /// The key that seals snapshots at rest; `None`: they are not sealed.
     pub snapshot_key_file: Option<PathBuf>,
+    /// With less free disk, and what a snapshot needs, the leader refuses new changes; 0: never.
+    pub least_free_bytes: u64,
 }
 
 /// How the log is written to standard error.

@@ -116,6 +116,7 @@ pub(super) struct RawRaft {
     pub(super) snapshot_after_entries: Option<u64>,
     pub(super) snapshot_bytes_per_second: Option<u64>,
     pub(super) snapshot_key_file: Option<PathBuf>,
+    pub(super) least_free_bytes: Option<u64>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -270,6 +271,13 @@ impl RawRaft {
                 0..=1 << 40,
             )?,
             snapshot_key_file: self.snapshot_key_file.map(|path| given.path(path)),
+            least_free_bytes: given.number(
+                "raft",
+                "least_free_bytes",
+                self.least_free_bytes,
+                64 << 20,
+                0..=1 << 50,
+            )?,
         };
         rules::snapshot_rate(given, &raft)?;
         rules::raft_times(given, &raft)?;

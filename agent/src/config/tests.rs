@@ -51,6 +51,7 @@ fn the_smallest_file_has_the_documented_defaults() {
     assert_eq!((config.raft.heartbeat_ms, config.raft.election_min_ms), (300, 1200));
     assert_eq!((config.raft.election_max_ms, config.raft.snapshot_after_entries), (2400, 10_000));
     assert_eq!(config.raft.snapshot_bytes_per_second, 64 << 20);
+    assert_eq!(config.raft.least_free_bytes, 64 << 20);
     assert_eq!((config.log.format, config.log.filter.as_str()), (LogFormat::Text, "info"));
 }
 

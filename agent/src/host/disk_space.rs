@@ -2,7 +2,6 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::free_disk_bytes;
@@ -11,27 +10,39 @@ use crate::metrics::Metrics;
 /// How often is asked.
 const PERIOD: Duration = Duration::from_secs(15);
 
+/// And how often with less than this: a busy log fills it within [`PERIOD`].
+const CLOSE_BYTES: u64 = 1 << 30;
+const CLOSE_PERIOD: Duration = Duration::from_secs(1);
+
 /// Less than this is warned of.
 const LOW_BYTES: u64 = 512 * 1024 * 1024;
 
-/// Asks again and again until `token` is cancelled. Sets the metric, warns once when space gets
-/// low, and says once when there is room again.
-pub async fn watch(data_dir: PathBuf, metrics: Arc<Metrics>, token: CancellationToken) {
-    let mut ticks = tokio::time::interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut low = false;
+/// Asks again and again until `token` is cancelled. Sets the metric, hands what is free to `measured`, warns once when
+/// space gets low, and says once when there is room again.
+pub async fn watch(
+    data_dir: PathBuf,
+    metrics: Arc<Metrics>,
+    measured: impl Fn(u64),
+    token: CancellationToken,
+) {
+    let (mut low, mut period) = (false, Duration::ZERO);
     loop {
         tokio::select! {
             () = token.cancelled() => return,
-            _ = ticks.tick() => {}
+            () = tokio::time::sleep(period) => {}
         }
+        period = PERIOD;
         let path = data_dir.clone();
         let free = tokio::select! {
             () = token.cancelled() => return,
             free = tokio::task::spawn_blocking(move || free_disk_bytes(&path)) => free,
         };
         let Ok(Some(free)) = free else { continue };
+        if free < CLOSE_BYTES {
+            period = CLOSE_PERIOD;
+        }
         metrics.disk_free.set(i64::try_from(free).unwrap_or(i64::MAX));
+        measured(free);
         let now_low = free < LOW_BYTES;
         if now_low && !low {
             tracing::warn!(

@@ -79,7 +79,7 @@ pub async fn cluster_status(cluster: &Cluster) -> Option<ClusterStatus> {
                 license_serial: answer
                     .map(|state| state.license_serial)
                     .or_else(|| is_own.then(|| default_serial(&view.state))),
-                free_disk_bytes: answer.map(|state| state.free_disk_bytes),
+                free_disk_bytes: answer.and_then(|state| state.free_disk_bytes),
             }
         })
         .collect();

@@ -3,7 +3,8 @@
 //! Without a sync, into the write-ahead log that the entries are in, and nobody waits for it: an answer is
 //! as good as the synced entry behind it, and whatever a crash takes of the state is applied again from
 //! the log. So what the log no longer holds must be written: a purge waits for it, and an installed
-//! snapshot is synced.
+//! snapshot is synced. Before a snapshot gets its name the log is synced too, so that a truncation is never
+//! lost under a snapshot that took it for granted.
 //!
 //! A quorum may have an entry before this node has written it, so a crash can leave a state that is
 //! ahead of the log: openraft finds that at start and drops the log up to there.
@@ -77,6 +78,8 @@ pub(super) enum ApplyOp {
     Installed(WriteBatch, Option<LogId>, Done),
     /// Done once everything before is written.
     Written(Done),
+    /// Done once everything before is synced, and whatever raft-io has written by then.
+    Synced(Done),
 }
 
 /// The thread.
@@ -106,6 +109,11 @@ impl RaftApply {
                     drop(done.send(result));
                 }
                 ApplyOp::Written(done) => drop(done.send(self.disk.failure.check())),
+                ApplyOp::Synced(done) => {
+                    let result = self.disk.failure.check().and_then(|()| self.disk.sync());
+                    self.disk.fail_on(&result, "syncing the log before a snapshot");
+                    drop(done.send(result));
+                }
             }
         }
     }

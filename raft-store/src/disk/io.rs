@@ -116,6 +116,14 @@ impl IoThreads {
         result.await.map_err(|_| ended("raft-apply"))?
     }
 
+    /// Waits until everything that was applied before is synced, and whatever was written of the log: a truncation
+    /// that was done is one for ever then.
+    pub(super) async fn synced(&self) -> io::Result<()> {
+        let (done, result) = oneshot::channel();
+        self.to_apply(ApplyOp::Synced(done)).await?;
+        result.await.map_err(|_| ended("raft-apply"))?
+    }
+
     async fn to_apply(&self, op: ApplyOp) -> io::Result<()> {
         match &self.apply {
             Some(apply) => apply.send(op).await.map_err(|_| ended("raft-apply")),

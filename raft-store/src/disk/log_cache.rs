@@ -3,7 +3,7 @@
 //! An appended entry is readable from here at once, before the raft-io thread has written it. What
 //! has not been written yet is never evicted; what has been may be, oldest first, by size.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use crate::raft_types::{Entry, EntryPayload, LogId};
 
@@ -47,6 +47,11 @@ impl LogCache {
     /// The first index that the log holds.
     pub(super) fn begin(&self) -> u64 {
         self.purged.map_or(self.first, |id| id.index() + 1)
+    }
+
+    /// The entries that only the disk has: what is not written yet never leaves the cache.
+    pub(super) fn on_disk(&self) -> Range<u64> {
+        self.begin()..self.first_cached().min(self.end())
     }
 
     /// Adds an entry at the end. False, and nothing done, if it would leave a hole.

@@ -103,57 +103,60 @@ impl Shared {
     /// The entries of `from..to` that the log holds: from the cache, what is older from the disk. The disk gives no
     /// more than `most_bytes` of them, and one at least.
     async fn read(self: &Arc<Self>, from: u64, to: u64, most_bytes: usize) -> io::Result<Vec<Entry>> {
-        let (from, to, first_cached, mut cached) = {
-            let cache = self.cache();
-            let (from, to) = (from.max(cache.begin()), to.min(cache.end()));
-            if from >= to {
-                return Ok(Vec::new());
+        loop {
+            let (from, to, first_cached, mut cached) = {
+                let cache = self.cache();
+                let (from, to) = (from.max(cache.begin()), to.min(cache.end()));
+                if from >= to {
+                    return Ok(Vec::new());
+                }
+                (from, to, cache.first_cached(), cache.read(from, to))
+            };
+            if from >= first_cached {
+                return Ok(cached);
             }
-            (from, to, cache.first_cached(), cache.read(from, to))
-        };
-        if from >= first_cached {
-            return Ok(cached);
-        }
-        let shared = self.clone();
-        let to = to.min(first_cached);
-        let mut entries = tokio::task::spawn_blocking(move || {
-            let read = shared.read_disk(from, to, most_bytes);
-            read.inspect_err(|error| shared.quarantine.look_at(error))
-        })
-        .await
-        .map_err(io::Error::other)??;
-        // What the cache has does not follow on what was cut short.
-        let cut_short = entries.last().is_some_and(|last| last.log_id.index() + 1 < to);
-        if !cut_short {
-            entries.append(&mut cached);
-        }
-        Ok(entries)
-    }
-
-    fn read_disk(&self, from: u64, to: u64, most_bytes: usize) -> io::Result<Vec<Entry>> {
-        let (mut entries, mut bytes) = (Vec::new(), 0);
-        let mut expected = from;
-        self.db.scan(Family::Log, &log_key(from), |key, record| {
-            if expected == to {
-                return Ok(false);
+            let shared = self.clone();
+            let to = to.min(first_cached);
+            let read = tokio::task::spawn_blocking(move || {
+                let read = shared.read_disk(from, to, most_bytes);
+                read.inspect_err(|error| shared.quarantine.look_at(error))
+            });
+            // Otherwise the log has become another one meanwhile, and is looked at again.
+            let Some(mut entries) = read.await.map_err(io::Error::other)?? else { continue };
+            // What the cache has does not follow on what was cut short.
+            let cut_short = entries.last().is_some_and(|last| last.log_id.index() + 1 < to);
+            if !cut_short {
+                entries.append(&mut cached);
             }
-            if key != log_key(expected) {
-                return Ok(false);
-            }
-            entries.push(decode(record)?);
-            bytes += record.len();
-            expected += 1;
-            Ok(expected < to && bytes < most_bytes)
-        })?;
-        if expected == to || bytes >= most_bytes {
             return Ok(entries);
         }
-        // Purged while we read: what is left must be complete.
-        let begin = self.cache().begin();
-        if expected < begin {
-            return if begin >= to { Ok(Vec::new()) } else { self.read_disk(begin, to, most_bytes) };
+    }
+
+    /// The entries of `from..to`, which the disk held when the caller looked; none if some of them were purged or
+    /// truncated since.
+    fn read_disk(&self, from: u64, to: u64, most_bytes: usize) -> io::Result<Option<Vec<Entry>>> {
+        let mut missing = from;
+        // What the disk must hold and does not is looked for twice: it may have been truncated and written again.
+        for _ in 0..2 {
+            let (mut entries, mut bytes) = (Vec::new(), 0);
+            missing = from;
+            self.db.scan(Family::Log, &log_key(from), |key, record| {
+                if missing == to || key != log_key(missing) {
+                    return Ok(false);
+                }
+                entries.push(decode(record)?);
+                bytes += record.len();
+                missing += 1;
+                Ok(missing < to && bytes < most_bytes)
+            })?;
+            if missing == to || bytes >= most_bytes {
+                return Ok(Some(entries));
+            }
+            if !self.cache().on_disk().contains(&missing) {
+                return Ok(None);
+            }
         }
-        Err(damaged(format!("log entry {expected} is missing, though the log should hold it")))
+        Err(damaged(format!("log entry {missing} is missing, though the log should hold it")))
     }
 }
 

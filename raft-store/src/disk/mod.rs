@@ -23,6 +23,7 @@ mod metrics;
 mod open;
 mod quarantine;
 mod snapshot;
+mod snapshot_error;
 mod snapshot_file;
 mod snapshot_key;
 mod state_machine;
@@ -37,6 +38,7 @@ pub use open::{
     recompute_digest,
 };
 pub use snapshot::SnapshotBuilder;
-pub use snapshot_file::{FORMATS as SNAPSHOT_FORMATS, SnapshotError, SnapshotFile, SnapshotReceiver};
+pub use snapshot_error::SnapshotError;
+pub use snapshot_file::{FORMATS as SNAPSHOT_FORMATS, SnapshotFile, SnapshotReceiver};
 pub use snapshot_key::{SnapshotKey, SnapshotKeyError};
 pub use state_machine::StateMachine;

@@ -21,7 +21,8 @@ use super::{
     metrics::StoreMetrics,
     quarantine::Quarantine,
     snapshot::SnapshotFolder,
-    snapshot_file::{SnapshotError, SnapshotReceiver},
+    snapshot_error::SnapshotError,
+    snapshot_file::SnapshotReceiver,
     snapshot_key::SnapshotKey,
     state_machine::{StateMachine, recover},
     wal,
@@ -94,6 +95,11 @@ impl IncomingSnapshots {
     pub fn receive(&self) -> Result<SnapshotReceiver, SnapshotError> {
         self.folder.receive()
     }
+
+    /// How many bytes the newest snapshot has; 0 if there is none.
+    pub fn newest_bytes(&self) -> u64 {
+        self.folder.current().map_or(0, |snapshot| snapshot.bytes())
+    }
 }
 
 impl Store {
@@ -119,6 +125,7 @@ impl Store {
         if let FloorFile::Found(record, _) = &floor {
             check_owner(options, record.marker)?;
         }
+        look_before_cutting(options)?;
         set_tails_aside(options, &quarantine)?;
         check(options, &quarantine, &floor)?;
         wal::forget_tails(&options.folder).map_err(folder_error)?;
@@ -153,6 +160,9 @@ impl Store {
     }
 }
 
+/// Where a copy lies while a store is looked at that can't be read as it is.
+const LOOK: &str = "look";
+
 fn database_path(folder: &Path) -> PathBuf {
     folder.join("db")
 }
@@ -170,6 +180,39 @@ fn check_owner(options: &StoreOptions, found: Marker) -> Result<(), OpenError> {
     }
     let (found, expected) = (found.to_string(), options.marker.to_string());
     Err(OpenError::Foreign { path: options.folder.clone(), found, expected })
+}
+
+fn check_format(options: &StoreOptions, format: Option<u32>) -> Result<(), OpenError> {
+    match format.filter(|format| *format > FORMAT) {
+        Some(found) => Err(OpenError::NewerFormat { path: options.folder.clone(), found }),
+        None => Ok(()),
+    }
+}
+
+/// A store whose log must be cut before it can be read at all may be a newer version's, or another node's: then it is
+/// refused as it is. That is found in a copy.
+fn look_before_cutting(options: &StoreOptions) -> Result<(), OpenError> {
+    let path = database_path(&options.folder);
+    let io_error = |source| OpenError::Io { path: path.clone(), source };
+    if wal::stuck_at(&path).map_err(io_error)?.is_none() {
+        return Ok(());
+    }
+    let copy = options.folder.join(LOOK);
+    let remove = || match std::fs::remove_dir_all(&copy) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(error)),
+        _ => Ok(()),
+    };
+    remove()?;
+    wal::copy_without_tails(&path, &copy).map_err(io_error)?;
+    let found = Db::open_read_only(&copy).ok().and_then(|db| {
+        let format: Option<u32> = db.get_meta(meta_key::FORMAT).ok()?;
+        Some((format, db.get_meta(meta_key::MARKER).ok()?))
+    });
+    remove()?;
+    // What can't be read there is damaged, which is found and told once the tail is set aside.
+    let (format, marker) = found.unwrap_or_default();
+    check_format(options, format)?;
+    marker.map_or(Ok(()), |marker| check_owner(options, marker))
 }
 
 fn set_tails_aside(options: &StoreOptions, quarantine: &Quarantine) -> Result<(), OpenError> {
@@ -195,9 +238,7 @@ fn check(options: &StoreOptions, quarantine: &Quarantine, floor: &FloorFile) -> 
     let db = open_database(quarantine, Db::open_read_only(&path))?;
     let format: Option<u32> = db.get_meta(meta_key::FORMAT).map_err(damaged)?;
     let marker: Option<Marker> = db.get_meta(meta_key::MARKER).map_err(damaged)?;
-    if let Some(found) = format.filter(|format| *format > FORMAT) {
-        return Err(OpenError::NewerFormat { path: options.folder.clone(), found });
-    }
+    check_format(options, format)?;
     let promised_to = match floor {
         FloorFile::Found(record, _) => Some(record.marker),
         _ => None,

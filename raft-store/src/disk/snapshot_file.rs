@@ -12,17 +12,23 @@
 use std::{
     fs::{self, File},
     io::{self, BufReader, BufWriter, Read, Write},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::snapshot_key::{FrameSeal, KeyId, Salt, SnapshotKey};
+use super::{
+    snapshot_error::SnapshotError,
+    snapshot_key::{FrameSeal, KeyId, Salt, SnapshotKey},
+};
 use crate::{
-    codec::{self, CodecError},
+    codec,
     digest::Digest,
     failpoint,
     raft_types::SnapshotMeta,
@@ -32,63 +38,15 @@ use crate::{
 
 const MAGIC: &[u8; 8] = b"QRSTSNAP";
 /// The format of snapshot files that everybody can read.
-const PLAIN: u32 = 1;
+pub(super) const PLAIN: u32 = 1;
 /// The format of those whose frames are sealed: see [`SnapshotKey`].
-const SEALED: u32 = 2;
+pub(super) const SEALED: u32 = 2;
 /// The formats of snapshot files that this build writes and reads.
 pub const FORMATS: [u32; 2] = [PLAIN, SEALED];
 /// A frame of rows is closed when it has this many bytes.
 const FRAME_BYTES: usize = 64 << 10;
 /// No frame is larger.
 const MAX_FRAME_BYTES: u32 = 16 << 20;
-
-/// Why a snapshot file was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    /// The file can't be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The file is no snapshot, or of a newer format.
-    #[error("{} is not a snapshot of format {PLAIN} or {SEALED}", .0.display())]
-    Format(PathBuf),
-    /// The file is sealed, and this node can't open it.
-    #[error("the snapshot {} is encrypted, and {reason}", path.display())]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// Why it can't be read here.
-        reason: &'static str,
-    },
-    /// The file was cut off or changed.
-    #[error("the snapshot {} is damaged: {reason}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: &'static str,
-    },
-    /// A record in it can't be read.
-    #[error("the snapshot {} holds a wrong record: {source}", path.display())]
-    Record {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: CodecError,
-    },
-    /// A row of it was refused.
-    #[error("the snapshot {} can't be installed: {source}", path.display())]
-    Row {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -105,8 +63,37 @@ pub struct SnapshotFile {
     bytes: u64,
     meta: SnapshotMeta,
     key: Option<SnapshotKey>,
+    checked: Arc<Checked>,
+    /// While it is on loan: see [`Loans`].
+    _loan: Option<Loan>,
     /// While nobody keeps the file under a name of its own.
     _unkept: Option<Arc<Unkept>>,
+}
+
+/// Counts who was given the snapshot to send it, and is not done.
+#[derive(Debug, Default)]
+pub(super) struct Loans(Loan);
+
+type Loan = Arc<()>;
+
+impl Loans {
+    /// Whether somebody has it.
+    pub(super) fn any(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
+/// What was checked, and whether it was found damaged since.
+#[derive(Debug)]
+struct Checked {
+    /// Device, inode, bytes and the time of the last write: whoever has changed the file has changed these.
+    identity: [i64; 5],
+    damaged: AtomicBool,
+}
+
+fn identity(metadata: &fs::Metadata) -> [i64; 5] {
+    let numbers = [metadata.dev(), metadata.ino(), metadata.len()].map(u64::cast_signed);
+    [numbers[0], numbers[1], numbers[2], metadata.mtime(), metadata.mtime_nsec()]
 }
 
 /// A file that is removed unless it was given another name: one that is being written, or that was
@@ -146,6 +133,33 @@ impl SnapshotFile {
         let mut chunk = vec![0; (length as u64).min(left) as usize];
         self.file.read_exact_at(&mut chunk, offset)?;
         Ok(chunk)
+    }
+
+    /// Whether the file that has the name now is the one that was checked, and nobody has found it damaged. Costs one
+    /// look at the folder; what a disk does to a file behind its times is found by whoever is sent it.
+    pub(super) fn is_as_checked(&self) -> bool {
+        let found = fs::metadata(&self.path).is_ok_and(|it| identity(&it) == self.checked.identity);
+        found && !self.checked.damaged.load(Ordering::Relaxed)
+    }
+
+    /// Reads the file through again, after somebody who was sent it has refused it. If it is damaged it is not
+    /// offered again. May block on the disk.
+    ///
+    /// # Errors
+    /// As [`SnapshotFile::open`].
+    pub fn verify(&self) -> Result<(), SnapshotError> {
+        let read = Self::read_through(&self.file, &self.path, self.key.as_ref());
+        read.map(drop).inspect_err(|_| self.checked.damaged.store(true, Ordering::Relaxed))
+    }
+
+    /// The file under a name at which it stays.
+    pub(super) fn kept_at(self, path: PathBuf) -> Self {
+        SnapshotFile { path, _loan: None, _unkept: None, ..self }
+    }
+
+    /// A handle that counts as a loan until it and its clones are gone.
+    pub(super) fn lent(self, loans: &Loans) -> Self {
+        SnapshotFile { _loan: Some(loans.0.clone()), ..self }
     }
 
     /// Writes `view` to a new file at `path`, sealed if there is a `key`. The file is removed with the last handle
@@ -196,8 +210,27 @@ impl SnapshotFile {
     pub fn open(path: &Path, key: Option<&SnapshotKey>) -> Result<SnapshotFile, SnapshotError> {
         let io_error = |source| SnapshotError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(io_error)?;
-        let bytes = file.metadata().map_err(io_error)?.len();
-        let mut reader = FrameReader::new(&file, path, key)?;
+        let metadata = file.metadata().map_err(io_error)?;
+        let meta = Self::read_through(&file, path, key)?;
+        let checked = Checked { identity: identity(&metadata), damaged: AtomicBool::new(false) };
+        Ok(SnapshotFile {
+            meta,
+            file: Arc::new(file),
+            path: path.to_owned(),
+            bytes: metadata.len(),
+            key: key.cloned(),
+            checked: Arc::new(checked),
+            _loan: None,
+            _unkept: None,
+        })
+    }
+
+    fn read_through(
+        file: &File,
+        path: &Path,
+        key: Option<&SnapshotKey>,
+    ) -> Result<SnapshotMeta, SnapshotError> {
+        let mut reader = FrameReader::new(file, path, key)?;
         let header = reader.header()?;
         let (mut digest, mut rows) = (Digest::default(), 0);
         while let Some(run) = reader.rows()? {
@@ -210,9 +243,7 @@ impl SnapshotFile {
         if digest != header.digest || rows != header.rows {
             return Err(reader.damaged("its rows are not the ones that its header names"));
         }
-        let meta = header.meta.into();
-        let key = key.cloned();
-        Ok(SnapshotFile { meta, file: Arc::new(file), path: path.to_owned(), bytes, key, _unkept: None })
+        Ok(header.meta.into())
     }
 
     /// Calls `each` for every row, in key order. May block on the disk.

@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Instant};
 
 use futures::{Stream, StreamExt};
 use openraft::{
-    OptionalSend,
+    OptionalSend, RaftSnapshotBuilder,
     storage::{EntryResponder, RaftStateMachine, Snapshot},
 };
 use rocksdb::WriteBatch;
@@ -13,6 +13,7 @@ use super::{
     apply::{Applied, Position},
     db::{Db, Family, meta_key},
     io::IoThreads,
+    log_cache::payload_bytes,
     metrics::StoreMetrics,
     quarantine::Quarantine,
     snapshot::{SnapshotBuilder, SnapshotFolder},
@@ -53,6 +54,8 @@ pub struct StateMachine {
     membership: Arc<StoredMembership>,
     /// Whether the membership was changed since the last write.
     membership_changed: bool,
+    /// Bytes of the entries that were applied since the start.
+    applied_bytes: u64,
     views: Arc<Views>,
     db: Arc<Db>,
     threads: Arc<IoThreads>,
@@ -118,6 +121,7 @@ impl StateMachine {
             applied,
             membership,
             membership_changed: false,
+            applied_bytes: 0,
             views,
             db,
             threads,
@@ -221,6 +225,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             let mut answers = Vec::new();
             for item in chunk {
                 let (entry, responder) = item?;
+                self.applied_bytes += payload_bytes(&entry) as u64;
                 let answer = self.apply_entry(entry.log_id, &entry.payload)?;
                 if let Some(responder) = responder {
                     answers.push((responder, answer));
@@ -236,17 +241,21 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(())
     }
 
-    /// openraft asks whenever the log has grown by what the configuration says; a large state says no more often.
+    /// openraft asks whenever the log has grown by what the configuration says; a large state says no more often, and
+    /// a snapshot that is being sent stays the newest.
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
         let covered = self.snapshots.current().and_then(|snapshot| snapshot.meta().last_log_id);
         let covered = covered.map_or(0, |id| id.index());
         let entries = self.applied.map_or(0, |id| id.index()).saturating_sub(covered);
-        let due = force || pays(entries, self.applier.state().row_count());
+        let due = pays(entries, self.applier.state().row_count())
+            && !self.snapshots.should_stay(self.applied_bytes);
+        let due = due || force;
         if due { Some(self.get_snapshot_builder().await) } else { None }
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder::new(Arc::new(self.whole()), self.snapshots.clone(), self.metrics.clone())
+        let (folder, metrics) = (self.snapshots.clone(), self.metrics.clone());
+        SnapshotBuilder::new(self.whole(), self.applied_bytes, folder, &self.threads, metrics)
     }
 
     async fn install_snapshot(
@@ -276,7 +285,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
         // First: after a crash in between, openraft installs the newer snapshot again, while a newer
         // state with an older snapshot could never be sent to a follower.
-        self.snapshots.adopt(snapshot).await?;
+        self.snapshots.adopt(snapshot, self.applied_bytes, &self.threads).await?;
         failpoint::pass("store.install.adopted");
         self.applier = Applier::resume(state, digest);
         self.applied = meta.last_log_id;
@@ -306,9 +315,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         >,
         io::Error,
     > {
-        let (view, folder) = (self.whole(), self.snapshots.clone());
-        let checked = tokio::task::spawn_blocking(move || folder.checked(&view));
-        let snapshot = checked.await.map_err(io::Error::other)??;
+        let folder = self.snapshots.clone();
+        let lost = tokio::task::spawn_blocking(move || folder.current_is_lost());
+        if lost.await.map_err(io::Error::other)?? {
+            self.get_snapshot_builder().await.build_snapshot().await?;
+        }
+        let snapshot = self.snapshots.lend();
         Ok(snapshot.map(|snapshot| Snapshot { meta: snapshot.meta().clone(), snapshot }))
     }
 }

@@ -62,6 +62,29 @@ pub(super) fn set_tails_aside(folder: &Path, db: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes a copy of the database `db` in the folder `to`, with write-ahead logs as [`set_tails_aside`] would leave
+/// them. It is for reading only: the files are the same ones where the file system can do that.
+pub(super) fn copy_without_tails(db: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(db)? {
+        let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name().display().to_string());
+        if !entry.file_type()?.is_file() || name.starts_with("LOG") || name == "LOCK" {
+            continue;
+        }
+        let copy = to.join(&name);
+        let stuck = if is_write_ahead_log(&name) { stuck_in(&path)? } else { None };
+        match stuck {
+            Some(offset) => {
+                fs::copy(&path, &copy)?;
+                OpenOptions::new().write(true).open(&copy)?.set_len(offset)?;
+            }
+            None => fs::hard_link(&path, &copy).or_else(|_| fs::copy(&path, &copy).map(drop))?,
+        }
+    }
+    Ok(())
+}
+
 /// Removes the tails that were set aside: all that was synced is there without them.
 pub(super) fn forget_tails(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder.join(SET_ASIDE)) {

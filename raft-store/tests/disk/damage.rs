@@ -90,6 +90,32 @@ fn a_database_of_a_newer_format_is_refused_and_left_alone() {
     assert!(matches!(open(folder.path()), Err(OpenError::NewerFormat { found: 99, .. })));
 }
 
+#[test]
+fn a_database_of_a_newer_format_is_left_alone_even_if_its_log_would_have_to_be_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()).unwrap());
+    {
+        let db = raw(folder.path());
+        let newer = quorate_raft_store::codec::encode(&99u32).unwrap();
+        db.put_cf(db.cf_handle("meta").unwrap(), b"format", newer).unwrap();
+    }
+    let log = write_ahead_log(folder.path());
+    // A whole record of a recycled log: RocksDB would not come back from it.
+    let mut bytes = fs::read(&log).unwrap();
+    bytes.extend([1, 2, 3, 4, 4, 0, 5, 0, 0, 0, 0, 9, 9, 9, 9]);
+    fs::write(&log, &bytes).unwrap();
+    let list = || {
+        let files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        files.collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = list();
+    for _ in 0..2 {
+        assert!(matches!(open(folder.path()), Err(OpenError::NewerFormat { found: 99, .. })));
+        assert!(fs::read(&log).unwrap() == bytes, "its log was changed");
+        assert_eq!(list(), before);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_without_its_floor_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -212,6 +238,38 @@ async fn a_lost_entry_in_the_middle_of_the_log_is_refused() {
         db.delete_cf(db.cf_handle("log").unwrap(), 17u64.to_be_bytes()).unwrap();
     }
     assert!(damage(folder.path()).0.contains("log entry 17 is missing"));
+}
+
+/// The only thread for blocking work is kept busy between a read's begin and its turn.
+#[test]
+fn what_is_truncated_while_it_is_read_from_disk_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        append(&mut open(folder.path()).unwrap().log, (0..50).map(|index| blank(1, index)).collect()).await;
+        // Nothing of what a restarted node finds is in its cache.
+        let mut store = open(folder.path()).unwrap();
+        let mut reader = store.log.get_log_reader().await;
+        for (kept, with) in [(40, None), (20, Some(2)), (10, Some(3))] {
+            let (go, wait) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || wait.recv());
+            let mut read = std::pin::pin!(reader.try_get_log_entries(0..50));
+            assert!(futures::poll!(&mut read).is_pending());
+            store.log.truncate_after(Some(log_id(1, kept))).await.unwrap();
+            let added = with.map(|term| (kept + 1..kept + 6).map(move |index| blank(term, index)));
+            let end = if let Some(added) = added {
+                append(&mut store.log, added.collect()).await;
+                kept + 6
+            } else {
+                kept + 1
+            };
+            go.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+            let found = read.await.unwrap();
+            assert!(found.iter().map(|entry| entry.log_id.index()).eq(0..end), "truncated to {kept}");
+        }
+    });
+    assert!(!folder.path().join("quarantine").exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

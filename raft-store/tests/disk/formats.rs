@@ -14,7 +14,8 @@ use openraft::{
 };
 use quorate_license::NodeId;
 use quorate_raft_store::{
-    disk::{SnapshotFile, Store},
+    Digest,
+    disk::{SnapshotFile, SnapshotKey, Store},
     raft_types::{Vote, log_id},
 };
 
@@ -43,7 +44,7 @@ async fn fill(store: &mut Store) {
     store.log.purge(log_id(1, 4)).await.unwrap();
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
@@ -78,8 +79,7 @@ async fn bless() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stores_of_every_format_are_opened_and_upgraded() {
-    let blessing = std::env::var_os("QUORATE_BLESS").is_some_and(|value| value == "1");
-    if blessing && !golden(PRESENT).exists() {
+    if blessing() && !golden(PRESENT).exists() {
         bless().await;
     }
     for format in 1..=PRESENT {
@@ -104,6 +104,36 @@ async fn stores_of_every_format_are_opened_and_upgraded() {
             assert_eq!(snapshot.meta.last_log_id, Some(log_id(1, 19)));
         }
     }
+}
+
+fn blessing() -> bool {
+    std::env::var_os("QUORATE_BLESS").is_some_and(|value| value == "1")
+}
+
+/// Each sealed file has a salt of its own, so it is never written the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sealed_snapshot_that_a_release_has_written_is_read_with_its_key() {
+    let released = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/disk/golden/sealed-2.snapshot");
+    let key = SnapshotKey::parse(&"17".repeat(32)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    copy(&golden(PRESENT), folder.path());
+    let whole = open(folder.path()).unwrap().machine.whole();
+    if blessing() && !released.exists() {
+        let written = SnapshotFile::write(&whole, &folder.path().join("written"), Some(&key)).unwrap();
+        fs::copy(written.path(), &released).unwrap();
+    }
+    assert_eq!(&fs::read(&released).unwrap()[..12], b"QRSTSNAP\x02\0\0\0");
+    let snapshot = SnapshotFile::open(&released, Some(&key)).unwrap();
+    assert_eq!(snapshot.meta().last_log_id, whole.applied);
+    let mut digest = Digest::default();
+    snapshot
+        .rows(|key, row| {
+            digest.add(key, row);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(digest, whole.digest);
+    assert!(SnapshotFile::open(&released, None).is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
