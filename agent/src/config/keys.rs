@@ -68,7 +68,7 @@ const fn list(section: &'static str, name: &'static str) -> Key {
 }
 
 /// All keys, in the order of the example file.
-pub(super) const KEYS: [Key; 36] = [
+pub(super) const KEYS: [Key; 37] = [
     text("node", "name"),
     text("node", "data_dir"),
     text("listen", "raft"),
