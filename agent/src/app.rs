@@ -283,6 +283,7 @@ impl Node {
         };
         let options = ClusterOptions {
             node: own.node_id,
+            role: own.role,
             identity,
             clock: clock.clone(),
             settings: &config.raft,

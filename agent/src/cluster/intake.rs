@@ -10,7 +10,8 @@ use futures::{Stream, StreamExt, stream, stream::BoxStream};
 use openraft::{errors::ClientWriteError, raft::WriteResult};
 use quorate_license::{NodeId, NodeRole, Timestamp};
 use quorate_proto::node::v1::{
-    AnswerBatch, AskAgain, NoRoom as NoRoomMessage, Proposal as ProposalMessage, ProposalAnswer, ProposeBatch, proposal_answer,
+    AnswerBatch, AskAgain, NoRoom as NoRoomMessage, Proposal as ProposalMessage, ProposalAnswer,
+    ProposeBatch, proposal_answer,
 };
 use quorate_raft_store::{
     Answer, Command, Proposal, RequestId, State,

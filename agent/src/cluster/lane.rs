@@ -19,8 +19,8 @@ use std::{
 use futures::{Stream, StreamExt, stream};
 use quorate_license::NodeId;
 use quorate_proto::node::v1::{
-    AskAgain, NoRoom as NoRoomMessage, Proposal, ProposalAnswer, ProposeBatch, cluster_service_client::ClusterServiceClient,
-    proposal_answer,
+    AskAgain, NoRoom as NoRoomMessage, Proposal, ProposalAnswer, ProposeBatch,
+    cluster_service_client::ClusterServiceClient, proposal_answer,
 };
 use quorate_raft_store::{Answer, RequestId, Views, codec};
 use tokio::{

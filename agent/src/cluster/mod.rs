@@ -40,7 +40,7 @@ use std::{
 };
 
 use openraft::{Instant as _, Raft, ServerState};
-use quorate_license::NodeId;
+use quorate_license::{NodeId, NodeRole};
 use quorate_raft_store::{
     Command, View, Views, codec,
     disk::{Failure, IncomingSnapshots, StateMachine, Store},
@@ -116,6 +116,8 @@ pub struct Cluster {
 pub struct ClusterOptions<'a> {
     /// This node.
     pub node: NodeId,
+    /// Its role.
+    pub role: NodeRole,
     /// What this process says of who it is.
     pub identity: OwnIdentity,
     /// The cluster's time.
@@ -145,10 +147,10 @@ impl Cluster {
     /// # Errors
     /// [`RaftStopped`] if the settings or what is on disk don't allow it.
     pub async fn start(store: Store, options: ClusterOptions<'_>) -> Result<Arc<Cluster>, RaftStopped> {
-        let ClusterOptions { node, identity, clock, settings, peers, metrics, runtime, tracker, stop } =
+        let ClusterOptions { node, role, identity, clock, settings, peers, metrics, runtime, tracker, stop } =
             options;
         let stopped = |error: &dyn std::fmt::Display| RaftStopped(error.to_string());
-        let raft_config = settings::raft_config(settings).map_err(|error| stopped(&error))?;
+        let raft_config = settings::raft_config(settings, role).map_err(|error| stopped(&error))?;
         let network = network::NetworkFactory::new(
             node,
             peers.clone(),
@@ -250,7 +252,10 @@ impl Cluster {
     fn has_room_for(&self, command: &Command) -> Result<(), NoRoom> {
         self.room.check(command, || {
             let view = self.view();
-            view.state.nodes().get(&self.node).map_or_else(|| self.node.to_string(), |row| row.name.to_string())
+            view.state
+                .nodes()
+                .get(&self.node)
+                .map_or_else(|| self.node.to_string(), |row| row.name.to_string())
         })
     }
 

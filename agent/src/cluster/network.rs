@@ -284,7 +284,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
             answer = client.install_snapshot(request) => answer,
             () = progress.stalled() => Err(Status::deadline_exceeded("no chunk of the snapshot was taken in time")),
         };
-        if answer.as_ref().is_err_and(|status| says_damaged(status)) {
+        if answer.as_ref().is_err_and(says_damaged) {
             // Away from Raft's path; if it is damaged, another one is offered at the next attempt.
             let suspect = snapshot.clone();
             let verified = tokio::task::spawn_blocking(move || suspect.verify()).await;

@@ -151,7 +151,7 @@ impl RaftService for RaftReceiver {
         let caller = self.voter(self.gate.asked(&request)).await?;
         let taken = match self.cluster.receive_snapshot(caller, request.into_inner()).await? {
             Received::Whole(offer, snapshot) => {
-                let snapshot = Snapshot { meta: offer.meta, snapshot };
+                let snapshot = Snapshot { meta: offer.meta, snapshot: *snapshot };
                 self.cluster.raft.install_full_snapshot(offer.vote, snapshot).await.map_err(fatal)?
             }
             Received::Known => wire::SnapshotTaken { vote: self.cluster.leadership.borrow().vote },

@@ -202,7 +202,7 @@ fn chunks(
 /// What came of an offered snapshot.
 pub(super) enum Received {
     /// It is here, and is what was offered.
-    Whole(Box<wire::SnapshotOffer>, SnapshotFile),
+    Whole(Box<wire::SnapshotOffer>, Box<SnapshotFile>),
     /// All that it covers is applied here already; nothing was read.
     Known,
 }
@@ -292,7 +292,7 @@ async fn receive(
     // Computes the checksum, and compares it with the one at the end.
     let snapshot = blocking(move || receiver.finish()).await?;
     if *snapshot.meta() == offer.meta {
-        Ok(Received::Whole(Box::new(offer), snapshot))
+        Ok(Received::Whole(Box::new(offer), Box::new(snapshot)))
     } else {
         Err(Status::invalid_argument("the snapshot is not the announced one"))
     }
