@@ -1,7 +1,7 @@
 //! A first license node whose host belongs to somebody else: it leads an activation and rewrites what the others said.
 
 use quorate_chaos_tests::{Node, Stage, files};
-use quorate_license::{Fence, IntegrityKey, NodeId, NodeKey, NodeRole, NodeRow, NodeStatement};
+use quorate_license::{Fence, IntegrityKey, NodeKey, NodeRole, NodeRow, NodeStatement};
 use quorate_proto::node::v1::{SignIntegrityKeyRequest, cluster_service_client::ClusterServiceClient};
 use tonic::{Status, transport::Channel};
 
@@ -63,7 +63,7 @@ fn a_rooted_first_license_node_gets_no_signature_for_what_it_rewrites() {
         ("another computer ID", rewritten(&key, &spooler, |row| row.computer_id = other)),
         ("is not signed by its key", unsigned),
         ("other nodes than", changed(|key| drop(key.nodes.pop()))),
-        ("another first license node", changed(|key| key.first_license_node = NodeId(2))),
+        ("another first license node", changed(|key| key.first_license_node = key.nodes[1].row.id)),
         ("another fence", changed(|key| key.fence = Fence(3))),
         ("another choice of telemetry", changed(|key| key.telemetry = !key.telemetry)),
         ("another Support ID", changed(|key| key.support_id = Some("QS-7K2M-9XQ4-TEST".parse().unwrap()))),

@@ -251,7 +251,7 @@ fn what_is_truncated_while_it_is_read_from_disk_is_no_damage() {
         let mut store = open(folder.path()).unwrap();
         let mut reader = store.log.get_log_reader().await;
         for (kept, with) in [(40, None), (20, Some(2)), (10, Some(3))] {
-            let (go, wait) = std::sync::mpsc::channel::<()>();
+            let (go, wait) = std::sync::mpsc::sync_channel::<()>(1);
             let busy = tokio::task::spawn_blocking(move || wait.recv());
             let mut read = std::pin::pin!(reader.try_get_log_entries(0..50));
             assert!(futures::poll!(&mut read).is_pending());

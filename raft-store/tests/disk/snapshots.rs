@@ -54,7 +54,8 @@ async fn a_snapshot_that_rots_on_the_disk_is_put_aside_and_another_one_is_sent()
     bytes[middle] ^= 1;
     fs::write(&path, &bytes).unwrap();
     // The clock of files is a coarse one.
-    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
+    let written = fs::metadata(&path).unwrap().modified().unwrap();
+    let later = written + std::time::Duration::from_secs(1);
     fs::File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
 
     let sent = leader.machine.get_current_snapshot().await.unwrap().unwrap();
