@@ -9,7 +9,7 @@ use crate::{
     digest::Digest,
     proposal::{Answer, Proposal, Revision},
     raft_types::EncodedProposal,
-    state::{AnsweredRequest, Change, Clock, Only, State, request},
+    state::{AnsweredRequest, CHANGES_LEVEL, Change, Clock, Only, State, keep_change, request, standings},
 };
 
 /// Applies log entries to the state. The same entries give the same state on every node.
@@ -66,6 +66,8 @@ impl Applier {
             self.state.clock.put(Only, Clock { time: now });
         }
         let changes_licensing = changes_licensing(&proposal.command);
+        let before =
+            (changes_licensing && self.state.reads(CHANGES_LEVEL)).then(|| standings(&self.state, now));
         let asked = audit::Asked::of(&self.state, proposal.asked_by, &proposal.command);
         let result = match asked.may(&self.state, now) {
             Ok(()) => proposal.command.apply(&mut self.state, now),
@@ -74,6 +76,9 @@ impl Applier {
         if changes_licensing && result.is_ok() {
             let now = self.state.time();
             crate::state::refresh_reactivation(&mut self.state, now);
+            if let Some(before) = before {
+                keep_change(&mut self.state, index, &before);
+            }
         }
         let epoch = self.state.cluster().map_or(0, |cluster| cluster.epoch.number);
         let answer = Answer { revision: Revision { epoch, index }, result };

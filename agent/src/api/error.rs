@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Unavailable,
     /// The caller asks too much or too often.
     Busy,
+    /// What is asked for was there, and is kept no more.
+    Gone,
     /// Something is wrong here.
     Internal,
 }
@@ -57,6 +59,7 @@ impl From<ApiError> for Status {
             ErrorKind::Unauthenticated => Code::Unauthenticated,
             ErrorKind::Unavailable => Code::Unavailable,
             ErrorKind::Busy => Code::ResourceExhausted,
+            ErrorKind::Gone => Code::OutOfRange,
             ErrorKind::Internal => Code::Internal,
         };
         let mut status = Status::new(code, error.message);

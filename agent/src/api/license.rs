@@ -3,25 +3,24 @@
 //! Answered from memory on every node, with or without quorum. Only `ReportBuild` writes, to this node's
 //! own disk.
 
-use std::{pin::Pin, str::FromStr, sync::Arc, time::Duration};
+use std::{pin::Pin, str::FromStr, sync::Arc};
 
 use futures::{Stream, StreamExt, stream};
-use prometheus::IntGauge;
 use quorate_license::{BuildNumber, ParseIdError, Quantity, TenantId, Timestamp};
 use quorate_proto::v1::{
     CheckRequest, CheckResponse, Entitlement, GetLicenseRequest, GetLicenseResponse, InstalledLicense,
-    ReportBuildRequest, ReportBuildResponse, WatchRequest,
+    ReportBuildRequest, ReportBuildResponse, Revision, WatchRequest,
     license_service_server::{LicenseService, LicenseServiceServer},
 };
-use quorate_raft_store::state;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::{Instant, Interval, MissedTickBehavior},
-};
+use quorate_raft_store::state::{self, ChangedLicense};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{ApiError, ErrorKind};
+use super::{
+    ApiError, ErrorKind,
+    watch::{Watch, newest},
+};
 use crate::{
     host::BuildWatcher,
     metrics::Metrics,
@@ -33,12 +32,6 @@ const MAX_REQUEST_BYTES: usize = 16 * 1024;
 
 /// Open watches at a time. A product opens one per process.
 const MAX_WATCHES: usize = 1024;
-
-/// A watch tells changes at once, but not more often than this.
-const WATCH_PAUSE: Duration = Duration::from_millis(50);
-
-/// How often a watch looks for changes that time alone makes, such as the end of a term.
-const WATCH_TICK: Duration = Duration::from_secs(1);
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -97,13 +90,15 @@ impl LicenseService for LicenseApi {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<GetLicenseResponse, Status>> + Send>>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let tenant = tenant(&request.into_inner().tenant)?;
+        let WatchRequest { tenant: named, after } = request.into_inner();
+        let tenant = tenant(&named)?;
         let Ok(permit) = self.watches.clone().try_acquire_owned() else {
             let message = format!("{MAX_WATCHES} watches are open on this node, which is the most");
             let hint = "keep one watch per process, and close those that are not needed";
             return Err(ApiError::new(ErrorKind::Unavailable, "too_many_watches", message, hint).into());
         };
-        let watch = Watch::new(self, tenant, permit);
+        let (open, shutdown) = (self.metrics.license_watches.clone(), self.shutdown.clone());
+        let watch = Watch::new(self.licensing.clone(), tenant, after, shutdown, open, permit);
         Ok(Response::new(stream::unfold(watch, Watch::next).fuse().boxed()))
     }
 
@@ -118,87 +113,6 @@ impl LicenseService for LicenseApi {
             ApiError::new(ErrorKind::Internal, "build_not_kept", error.to_string(), hint)
         })?;
         Ok(Response::new(ReportBuildResponse {}))
-    }
-}
-
-/// One open watch.
-struct Watch {
-    licensing: Licensing,
-    tenant: TenantId,
-    applied: watch::Receiver<u64>,
-    ticks: Interval,
-    last: Option<GetLicenseResponse>,
-    not_before: Instant,
-    shutdown: CancellationToken,
-    ended: bool,
-    open: IntGauge,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Watch {
-    fn new(api: &LicenseApi, tenant: TenantId, permit: OwnedSemaphorePermit) -> Self {
-        let mut ticks = tokio::time::interval(WATCH_TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let open = api.metrics.license_watches.clone();
-        open.inc();
-        Watch {
-            licensing: api.licensing.clone(),
-            tenant,
-            applied: api.licensing.views().subscribe(),
-            ticks,
-            last: None,
-            not_before: Instant::now(),
-            shutdown: api.shutdown.clone(),
-            ended: false,
-            open,
-            _permit: permit,
-        }
-    }
-
-    /// The next frame: at first the present state, then each that differs from the one before. Made
-    /// only when the connection has room, so a slow reader skips states and never queues them.
-    async fn next(mut self) -> Option<(Result<GetLicenseResponse, Status>, Self)> {
-        if self.ended {
-            return None;
-        }
-        loop {
-            let frame = license_response(&self.licensing.status(&self.tenant));
-            if self.last.as_ref() != Some(&frame) {
-                self.last = Some(frame.clone());
-                return Some((Ok(frame), self));
-            }
-            if !self.wait().await {
-                self.ended = true;
-                let ended = ApiError::new(
-                    ErrorKind::Unavailable,
-                    "shutting_down",
-                    "this agent is shutting down",
-                    "watch again once it runs; until then the license file holds the license",
-                );
-                return Some((Err(ended.into()), self));
-            }
-        }
-    }
-
-    /// Waits until something may have changed. `false`: the agent is shutting down.
-    async fn wait(&mut self) -> bool {
-        tokio::select! {
-            () = self.shutdown.cancelled() => return false,
-            () = tokio::time::sleep_until(self.not_before) => {}
-        }
-        let goes_on = tokio::select! {
-            () = self.shutdown.cancelled() => false,
-            changed = self.applied.changed() => changed.is_ok(),
-            _ = self.ticks.tick() => true,
-        };
-        self.not_before = Instant::now() + WATCH_PAUSE;
-        goes_on
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.open.dec();
     }
 }
 
@@ -225,7 +139,7 @@ fn check_response(answer: Answer) -> CheckResponse {
 }
 
 /// The frame of `GetLicense` and `Watch`.
-fn license_response(standing: &Standing) -> GetLicenseResponse {
+pub(super) fn license_response(standing: &Standing) -> GetLicenseResponse {
     let report = standing.report();
     GetLicenseResponse {
         tenant: standing.tenant().to_string(),
@@ -233,7 +147,48 @@ fn license_response(standing: &Standing) -> GetLicenseResponse {
         next_step: standing.next_step(),
         days_left: report.days_left,
         license: standing.license().map(|installed| installed_license(installed, standing.binding())),
+        revision: newest(&standing.view().state),
+        past: false,
+        changed: false,
     }
+}
+
+/// The frame of `Watch` for an earlier change.
+pub(super) fn changed_response(changed: &ChangedLicense, revision: Revision) -> GetLicenseResponse {
+    let license = InstalledLicense {
+        support_id: changed.support_id.to_string(),
+        serial: changed.serial.0,
+        kind: changed.kind.to_string(),
+        entitlements: entitlements(&changed.entitlements),
+        orders: changed.orders.iter().map(ToString::to_string).collect(),
+        issued_at_ms: changed.issued_at.as_unix_ms(),
+        not_before_ms: changed.not_before.as_unix_ms(),
+        expires_at_ms: changed.expires_at.map(Timestamp::as_unix_ms),
+        support_until_ms: changed.support_until.map(Timestamp::as_unix_ms),
+        license_token: String::new(),
+        binding_token: String::new(),
+    };
+    GetLicenseResponse {
+        tenant: changed.tenant.to_string(),
+        status: changed.status.clone(),
+        next_step: String::new(),
+        days_left: None,
+        license: Some(license),
+        revision: Some(revision),
+        past: true,
+        changed: true,
+    }
+}
+
+fn entitlements(held: &[quorate_license::Entitlement]) -> Vec<Entitlement> {
+    let entitlement = |held: &quorate_license::Entitlement| Entitlement {
+        feature: held.feature.to_string(),
+        quantity: match held.quantity {
+            Quantity::Limited(limit) => Some(limit),
+            Quantity::Unlimited => None,
+        },
+    };
+    held.iter().map(entitlement).collect()
 }
 
 fn installed_license(
@@ -241,18 +196,11 @@ fn installed_license(
     binding: Option<&state::InstalledBinding>,
 ) -> InstalledLicense {
     let license = &installed.license.claims;
-    let entitlements = license.entitlements.iter().map(|held| Entitlement {
-        feature: held.feature.to_string(),
-        quantity: match held.quantity {
-            Quantity::Limited(limit) => Some(limit),
-            Quantity::Unlimited => None,
-        },
-    });
     InstalledLicense {
         support_id: license.support_id.to_string(),
         serial: license.serial.0,
         kind: license.kind.to_string(),
-        entitlements: entitlements.collect(),
+        entitlements: entitlements(&license.entitlements),
         orders: license.orders.iter().map(ToString::to_string).collect(),
         issued_at_ms: license.issued_at.as_unix_ms(),
         not_before_ms: license.not_before.as_unix_ms(),

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use quorate_raft_store::Views;
 use tokio_util::task::TaskTracker;
 use tonic::Code;

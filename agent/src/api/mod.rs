@@ -20,6 +20,7 @@ mod relay;
 mod throttle;
 mod time;
 mod tokens;
+mod watch;
 
 pub use admin::AdminApi;
 pub(crate) use auth::removed;

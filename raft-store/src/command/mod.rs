@@ -67,7 +67,8 @@ use crate::{
 /// | 2 | tombstones: `RemoveNode`, `ReplaceNode`; starts with ids: `ReportStart` |
 /// | 3 | other names: `RenameNode`; certificates: `ReportCertificate`; rotation of the CA: `RotateCa`, `AdvanceCa`; joins that wait: `RequestJoin`, `DecideJoin`; the audit: proposals tell who asked; viewers' tokens; the history of licenses, all earlier offline activations listed, `SetTelemetry` |
 /// | 4 | the cluster's time by the voters' clocks: `AgreeTime`, `ConfirmTime` |
-pub const FEATURE_LEVEL: u32 = 4;
+/// | 5 | every change of the licenses is kept, for whoever watches |
+pub const FEATURE_LEVEL: u32 = 5;
 
 /// A change of the replicated state. Append-only: the order of the variants is the format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@
 mod activation;
 mod audit;
 mod authority;
+mod change;
 mod cluster;
 mod history;
 mod license;
@@ -24,6 +25,8 @@ use quorate_license::{NodeId, NodeName, Nonce, TenantId, Timestamp};
 pub use activation::{Activation, ActivationState, Method};
 pub use audit::{AuditAnchor, AuditRecord};
 pub use authority::{CaFingerprint, CaPhase, CaRotation, NextCa, NodeCertificate, PreviousCa};
+pub(crate) use change::{CHANGES_LEVEL, keep_change, standings};
+pub use change::{ChangedLicense, LicenseChange};
 pub use cluster::{Clock, Cluster, Policy};
 pub(crate) use history::remember;
 pub use history::{HistoricLicense, HistoricNode, LicenseHistoryEntry};
@@ -63,6 +66,7 @@ pub struct State {
     pub(crate) audit_anchor: Table<Only, AuditAnchor>,
     pub(crate) license_history: Table<u64, LicenseHistoryEntry>,
     pub(crate) agreed_time: Table<Only, AgreedTime>,
+    pub(crate) license_changes: Table<u64, LicenseChange>,
 }
 
 impl Default for State {
@@ -87,6 +91,7 @@ impl Default for State {
             audit_anchor: Table::new(24),
             license_history: Table::new(25),
             agreed_time: Table::new(26),
+            license_changes: Table::new(27),
         }
     }
 }
@@ -192,6 +197,12 @@ impl State {
         &self.license_history
     }
 
+    /// Every change of what licenses are worth, by the log entry that made it; the oldest are forgotten. Kept from
+    /// feature level 5 on.
+    pub fn license_changes(&self) -> &Table<u64, LicenseChange> {
+        &self.license_changes
+    }
+
     /// The answer that a request got before, while it is remembered.
     pub fn answered(&self, request: RequestId) -> Option<&AnsweredRequest> {
         self.requests.get(&request)
@@ -212,7 +223,7 @@ impl State {
     }
 
     /// All tables, in the order of their tags.
-    pub fn tables(&self) -> [&dyn AnyTable; 18] {
+    pub fn tables(&self) -> [&dyn AnyTable; 19] {
         [
             &self.cluster,
             &self.clock,
@@ -232,10 +243,11 @@ impl State {
             &self.audit_anchor,
             &self.license_history,
             &self.agreed_time,
+            &self.license_changes,
         ]
     }
 
-    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 18] {
+    fn tables_mut(&mut self) -> [&mut dyn AnyTable; 19] {
         [
             &mut self.cluster,
             &mut self.clock,
@@ -255,6 +267,7 @@ impl State {
             &mut self.audit_anchor,
             &mut self.license_history,
             &mut self.agreed_time,
+            &mut self.license_changes,
         ]
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod admit;
 mod approval;
 mod audit;
 mod authority;
+mod changes;
 mod clock;
 mod history;
 mod init;

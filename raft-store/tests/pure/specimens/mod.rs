@@ -1,6 +1,7 @@
 //! A value of every format that disk and wire know: every variant of every enum, every row, every
 //! message, from fixed seeds.
 
+mod changes;
 mod raft;
 mod time;
 
@@ -483,5 +484,6 @@ fn rows() -> Vec<Specimen> {
     take(&replica, "license_history", key(25, &1_u64.to_be_bytes()));
     rows.extend(time::rows());
     rows.extend(audit_rows());
+    rows.extend(changes::rows());
     rows
 }
