@@ -35,6 +35,7 @@ pub mod tls_client;
 pub mod tls_server;
 pub mod usage;
 pub mod wait;
+pub mod wire;
 
 pub use binaries::Binaries;
 pub use browser::Browser;
@@ -46,6 +47,7 @@ pub use node::{Node, Role};
 pub use portal::Portal;
 pub use silence::Silences;
 pub use stage::Stage;
+pub use wire::{Wire, WireProxy};
 
 /// What a driving step gives.
 pub type Result<T> = std::result::Result<T, Failure>;
