@@ -9,7 +9,7 @@ use std::{
 
 use quorate_license::{
     Binding, BoundNode, DAY_MS, Entitlement, Fence, Graces, IntegrityKey, IssuingKey, IssuingSecret, License,
-    LicenseKey, LicenseKind, Quantity, RootKey, Serial, SupportId, Timestamp, TrustRoots,
+    LicenseFile, LicenseKey, LicenseKind, Quantity, RootKey, Serial, SupportId, Timestamp, TrustRoots,
 };
 use serde_json::json;
 
@@ -135,6 +135,17 @@ impl Signer {
         let binding = self.issuing.sign(&claims.binding).map_err(|cause| wrong(&cause))?;
         let license = self.issuing.sign(&claims.license).map_err(|cause| wrong(&cause))?;
         Ok(LicenseKey::new(&binding, &[license]))
+    }
+
+    /// The license file that a node would write with these claims.
+    ///
+    /// # Errors
+    /// They can't be signed.
+    pub fn license_file(&self, claims: &Claims) -> Result<LicenseFile> {
+        let wrong = |cause: &dyn std::fmt::Display| Failure::wrong(format!("the test's license: {cause}"));
+        let binding = self.issuing.sign(&claims.binding).map_err(|cause| wrong(&cause))?;
+        let license = self.issuing.sign(&claims.license).map_err(|cause| wrong(&cause))?;
+        Ok(LicenseFile::new(&license, &binding))
     }
 
     /// The portal's answer with a license key, and what it says beside it.

@@ -292,6 +292,15 @@ fn a_node_key_that_is_used_twice_is_found() {
     let answer = joiner.join(&token.token, stage.cluster.nodes[0].raft).unwrap();
     assert_eq!(answer.refusal().unwrap().code, "node_key_in_use");
 
+    // A key that nobody has is not the registered one either.
+    let mut nobodys = own.clone();
+    nobodys[0] = if nobodys[0] == b'a' { b'b' } else { b'a' };
+    stage.cluster.nodes[spooler].stop().unwrap();
+    fs::write(stage.cluster.nodes[spooler].data_dir.join("keys/node"), nobodys).unwrap();
+    stage.cluster.nodes[spooler].serve().unwrap();
+    named(&stage.cluster.nodes[0], "node_key_changed", &["spooler-1"]);
+    assert_eq!(refused_activation(&stage, &key).code, "node_key_changed");
+
     stage.cluster.nodes[spooler].stop().unwrap();
     fs::write(stage.cluster.nodes[spooler].data_dir.join("keys/node"), own).unwrap();
     stage.cluster.nodes[spooler].serve().unwrap();

@@ -4,10 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use quorate_chaos_tests::{
-    FakeTime, Result, Stage, fake_portal,
+    FakeTime, Result, Stage, client, fake_portal,
     wait::{self, PATIENCE, Seen},
 };
 use quorate_license::{DAY_MS, Timestamp};
+use quorate_proto::v1::ConfirmTimeRequest;
 use serde::Deserialize;
 
 /// The days that are left of a new license: a year, and the grace after it.
@@ -214,6 +215,12 @@ fn clocks_that_all_jump_a_year_ahead_end_no_license_before_somebody_confirms_it(
     clocks.wait_for_license("active", true, DAYS);
     let refused = clocks.stage.cluster.nodes[0].cli(["cluster", "confirm-time", "-o", "json"]).run().unwrap();
     assert_eq!(refused.refusal().unwrap().code, "confirmation_needed");
+
+    // Another jump than the one that is held.
+    let mut admin = client::admin_client(client::channel(&clocks.stage.cluster.nodes[0].admin_socket));
+    let other = client::request(ConfirmTimeRequest { since_ms: 1 }, PATIENCE);
+    let refused = client::runtime().block_on(admin.confirm_time(other)).unwrap_err();
+    assert_eq!(client::stable_code(&refused).as_deref(), Some("time_jump_changed"));
 
     let confirm = |clocks: &Clocks, node: usize| {
         clocks.stage.cluster.nodes[node]

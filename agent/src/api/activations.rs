@@ -94,8 +94,9 @@ pub(super) fn telemetry(
 ) -> Result<proto::ShowTelemetryResponse, ApiError> {
     let cluster = state.cluster().ok_or(Refusal::NotInitialized)?;
     let report = Report::of(state).ok_or(Refusal::NotInitialized)?.to_json();
-    let report =
-        report.map_err(|error| ApiError::new(ErrorKind::Internal, "internal", error.to_string(), ""))?;
+    let report = report.map_err(|error| {
+        ApiError::new(ErrorKind::Internal, "internal", error.to_string(), "see this node's log")
+    })?;
     let sender = state.nodes().get(&cluster.first_license_node).map(|node| node.name.to_string());
     Ok(proto::ShowTelemetryResponse {
         enabled: cluster.telemetry,

@@ -1,5 +1,6 @@
 //! The one place that turns errors into gRPC statuses, and back at the callers' side.
 
+use quorate_license::AnswerRefusal;
 use quorate_raft_store::Refusal;
 use tonic::{Code, Status, metadata::MetadataValue};
 
@@ -149,13 +150,48 @@ impl From<Refusal> for ApiError {
             Refusal::AskerTokenInvalid(_) | Refusal::AskerMayNotChange(_) => {
                 "`quorate token list` on a Management Server shows the valid ones"
             }
-            _ => "",
+            Refusal::AlreadyInitialized => "`quorate join` brings a further node into it",
+            Refusal::NodeUnknown(_) => "`quorate node list` shows the members",
+            Refusal::NodeKeyInUse { .. } => {
+                "the data directory is a copy: move it away and run `quorate join` with a new token"
+            }
+            Refusal::TokenIdTaken(_) => "ask again: the id is drawn anew",
+            Refusal::TooManyTokens(_) => "`quorate token list` shows them, `quorate token revoke` makes room",
+            Refusal::TooManyNodes(_) => "take out what is not needed: `quorate node remove`",
+            Refusal::NotActivated { .. } => {
+                "activate it first, with the activation key of its first order: `quorate license activate`"
+            }
+            Refusal::AnswerRefused(refusal) => answer_hint(refusal),
         };
         let kind = match &refusal {
             Refusal::AskerTokenInvalid(_) | Refusal::AskerMayNotChange(_) => ErrorKind::Denied,
             _ => ErrorKind::Refused,
         };
         ApiError::new(kind, refusal.code(), refusal.to_string(), hint)
+    }
+}
+
+/// What to do about a license key that does not fit.
+fn answer_hint(refusal: &AnswerRefusal) -> &'static str {
+    match refusal {
+        AnswerRefusal::NonceMismatch { .. } => {
+            "install the license key that answers the open activation; `quorate license intents` shows it"
+        }
+        AnswerRefusal::ClusterMismatch { .. } => {
+            "install it where it belongs; for this cluster, bring its own integrity key to the portal"
+        }
+        AnswerRefusal::EpochMismatch { .. } => {
+            "the cluster was recovered or restored since: begin anew with `quorate license reactivate`"
+        }
+        AnswerRefusal::SupportIdMismatch { .. } => {
+            "ask the vendor, naming both Support IDs: the portal has answered for another installation"
+        }
+        AnswerRefusal::FenceNotHigher { .. }
+        | AnswerRefusal::BindingSerialNotHigher { .. }
+        | AnswerRefusal::SerialNotHigher { .. } => {
+            "nothing is to be done if the newer one is right: `quorate license show`; otherwise begin anew with \
+             `quorate license reactivate`"
+        }
     }
 }
 

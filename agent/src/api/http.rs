@@ -45,7 +45,7 @@ pub fn router(state: HttpState) -> Router {
 }
 
 /// An error as JSON: `{code, message, hint}`.
-pub(super) struct HttpError(pub(super) ApiError);
+pub(crate) struct HttpError(pub(crate) ApiError);
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {

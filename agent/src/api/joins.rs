@@ -72,7 +72,7 @@ pub(super) async fn decide(
                 ErrorKind::Internal,
                 "internal",
                 format!("the cluster answered another question: {other:?}"),
-                "",
+                "`quorate node list` and `quorate node pending` show what came of it",
             ));
         }
     };

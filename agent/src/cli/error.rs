@@ -244,6 +244,10 @@ fn from_transport(status: &Status, denied: bool) -> Answer {
             Exit::Failed,
         ),
         Code::DeadlineExceeded => return Answer::late(0).with_message(status),
+        // The transport's own clock, which may be a moment before this program's.
+        Code::Cancelled if status.message() == "Timeout expired" => {
+            return Answer::late(0).with_message(status);
+        }
         Code::Unavailable | Code::Cancelled | Code::Unknown => (
             "connection_lost",
             "See whether the node still runs, and look before you repeat a change: it may have been made.",

@@ -27,6 +27,8 @@ mod node;
 mod output;
 mod pending;
 mod progress;
+#[cfg(test)]
+mod refusals;
 mod serve;
 mod status;
 mod support_id;

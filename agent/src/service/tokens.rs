@@ -96,7 +96,7 @@ fn random<const N: usize>() -> Result<[u8; N], ApiError> {
             ErrorKind::Internal,
             "internal",
             format!("the system gives no random bytes: {error}"),
-            "",
+            "see the log of this node, and ask again",
         )
     })?;
     Ok(bytes)

@@ -239,6 +239,26 @@ fn config_check_and_serve_say_what_is_wrong_with_the_files() {
             }),
         ),
         ("certificate_of_other_ca", Box::new(|node| put(&file(node, "ca.crt"), &theirs.ca()))),
+        (
+            "certificate_ended",
+            Box::new(|node| {
+                ours.bring_changed(node, |made| made.not_after = rcgen::date_time_ymd(2020, 1, 2));
+            }),
+        ),
+        (
+            "certificate_not_yet_valid",
+            Box::new(|node| {
+                ours.bring_changed(node, |made| made.not_before = rcgen::date_time_ymd(2090, 1, 2));
+            }),
+        ),
+        (
+            "certificate_usage",
+            Box::new(|node| {
+                ours.bring_changed(node, |made| {
+                    made.extended_key_usages.truncate(1);
+                })
+            }),
+        ),
         ("certificate_names_no_node", Box::new(|node| ours.bring_as(node, &["https://corp.example.com"]))),
     ];
     for (code, change) in rows {

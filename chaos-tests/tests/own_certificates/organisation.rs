@@ -44,6 +44,16 @@ impl Organisation {
 
     /// A certificate for this key with these names, good on this node's address, PEM.
     pub(crate) fn certify(&self, node: &Node, key: &KeyPair, uris: &[&str]) -> String {
+        self.certify_with(node, key, uris, |_| {})
+    }
+
+    fn certify_with(
+        &self,
+        node: &Node,
+        key: &KeyPair,
+        uris: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> String {
         let mut params = CertificateParams::new([format!("{}.corp.example.com", node.name)]).unwrap();
         params.subject_alt_names.push(SanType::IpAddress(node.raft.ip()));
         for uri in uris {
@@ -52,6 +62,7 @@ impl Organisation {
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
+        change(&mut params);
         params.signed_by(key, &self.0).unwrap().pem()
     }
 
@@ -62,6 +73,13 @@ impl Organisation {
         put(&file(node, "tls.key"), &key.serialize_pem());
         put(&file(node, "tls.crt"), &self.certify(node, &key, uris));
         put(&file(node, "ca.crt"), &self.ca());
+    }
+
+    /// Puts one in its place that is changed.
+    pub(crate) fn bring_changed(&self, node: &Node, change: impl FnOnce(&mut CertificateParams)) {
+        let key = KeyPair::generate().unwrap();
+        put(&file(node, "tls.key"), &key.serialize_pem());
+        put(&file(node, "tls.crt"), &self.certify_with(node, &key, &[&name_of(node)], change));
     }
 
     /// The same with the node's own name.

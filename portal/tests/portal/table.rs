@@ -3,16 +3,24 @@
 //!
 //! With `QUORATE_BLESS=1` the page is written.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use quorate_license::{
     ActivationKind, ClusterId, ComputerId, ComputerIdSource, Fence, IntegrityKeyError, IntegrityKeyRefusal,
     NodeId, OrderId, SupportId, Timestamp,
 };
-use quorate_portal::{activation::Refusal, http::Problem};
+use quorate_portal::{
+    activation::{ActivationError, Refusal},
+    http::Problem,
+    store::StoreError,
+};
 
 use crate::support::computer_id;
 
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/portal-refusals.md");
 
 #[test]
@@ -29,21 +37,43 @@ fn the_page_of_refusals_is_what_the_code_says() {
     }
 }
 
-/// Codes are literals of these files: none is missing on the page.
+/// Codes are texts of the portal's source: whatever gives one is on the page.
 #[test]
 fn the_page_of_refusals_is_complete() {
     let page = page();
-    let code = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/activation/refusal/mod.rs"));
-    let code = code.unwrap();
     let mut seen = 0;
-    for line in
-        code.lines().filter(|line| line.trim_start().starts_with("Refusal::") && line.contains("=> \""))
-    {
-        let literal = line.split('"').nth(1).unwrap();
-        assert!(page.contains(&format!("| `{literal}` |")), "{literal}");
-        seen += 1;
+    for source in sources(&["http", "activation"].map(|folder| Path::new(SOURCE).join(folder))) {
+        // `Problem::new(STATUS, "code", ...)`, and the arms of whatever maps refusals to codes.
+        let problems = source.split("Problem::new(").skip(1).filter_map(|call| call.split('"').nth(1));
+        let arms = source
+            .split("fn ")
+            .filter(|function| {
+                let name = function.split(['(', '<']).next().unwrap_or_default();
+                name.ends_with("code") && function.contains("&'static str {")
+            })
+            .flat_map(|function| function.split('\n').filter(|line| !line.contains("field: \"")))
+            .filter_map(|line| line.split('"').nth(1));
+        for code in problems.chain(arms) {
+            assert!(page.contains(&format!("| `{code}` |")), "docs/portal-refusals.md lacks {code}");
+            seen += 1;
+        }
     }
-    assert!(seen >= 25, "{seen}");
+    assert!(seen >= 50, "{seen}");
+}
+
+fn sources(folders: &[PathBuf]) -> Vec<String> {
+    let mut texts = Vec::new();
+    for folder in folders {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                texts.extend(sources(&[path]));
+            } else {
+                texts.push(std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    texts
 }
 
 fn page() -> String {
@@ -77,9 +107,13 @@ fn problems() -> Vec<Problem> {
         Problem::unsupported_media_type(),
         Problem::deadline(),
         Problem::too_many_requests(30),
+        Problem::activation_key_unreadable("it has 14 characters instead of 30"),
         Problem::telemetry_malformed(),
         Problem::cluster_unknown(),
         Problem::internal(),
+        ActivationError::IssuingKeyExpired { from: time(), until: time() }.into(),
+        ActivationError::IssuingKeyRevoked { key_id: "key".to_owned() }.into(),
+        StoreError::Busy.into(),
     ]
 }
 

@@ -3,6 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../attacks/caller.rs"]
+#[allow(dead_code, reason = "not every way to call is needed here")]
+mod caller;
+mod cluster;
+mod commands;
+mod license_file;
+mod reasons;
+mod requests;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -17,7 +26,7 @@ use quorate_chaos_tests::{
     tls_server::Reply,
     wait::{self, PATIENCE, Seen},
 };
-use quorate_license::{ActivationKey, ClusterId, Fence, Nonce, Serial};
+use quorate_license::{ActivationKey, ClusterId, EpochId, Fence, Nonce, Serial};
 use quorate_proto::v1::CreateTokenRequest;
 
 fn refused(answer: Answer) -> Refusal {
@@ -95,7 +104,8 @@ fn portal_answers_that_do_not_belong_to_the_open_intent_are_refused() {
 
     let other_nonce = Nonce(rand::random());
     let other_cluster = ClusterId(rand::random());
-    let cases: [(&str, Tweak); 4] = [
+    let other_epoch = EpochId(rand::random());
+    let cases: [(&str, Tweak); 6] = [
         (
             "nonce_mismatch",
             Box::new(move |claims| {
@@ -114,6 +124,8 @@ fn portal_answers_that_do_not_belong_to_the_open_intent_are_refused() {
                 (claims.binding.serial, claims.license.serial) = (Serial(0), Serial(0));
             }),
         ),
+        ("epoch_mismatch", Box::new(move |claims| claims.binding.epoch.id = other_epoch)),
+        ("serial_not_higher", Box::new(|claims| claims.license.serial = Serial(0))),
         ("fence_not_higher", Box::new(|claims| claims.binding.fence = Fence(0))),
     ];
     for (code, case) in cases {
