@@ -237,10 +237,10 @@ fn voted(name: &str, calls: &[Call], ends: [SocketAddr; 2], killed: f64) -> (Vot
         };
         let Some((begun, _)) = written_and_synced(calls, log) else { continue };
         vote.synced += 1;
-        vote.answered_before +=
-            sent(calls, (begun, floor.ended), |target| ends.iter().any(|end| has_end(target, *end)));
-        if shown.is_empty() {
-            shown = timeline(calls, (begun - 0.002, floor.ended + 0.002));
+        let early = sent(calls, (begun, floor.ended), |target| ends.iter().any(|end| has_end(target, *end)));
+        vote.answered_before += early;
+        if shown.is_empty() || early > 0 {
+            shown.extend(timeline(calls, (begun - 0.002, floor.ended + 0.002)));
         }
     }
     (vote, shown)
