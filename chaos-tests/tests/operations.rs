@@ -5,7 +5,7 @@
 use std::{fmt::Write as _, net::SocketAddr, path::Path};
 
 use quorate_chaos_tests::{
-    Stage,
+    Node, Stage,
     cli::Cli,
     files, http,
     process::{Process, Start},
@@ -87,6 +87,60 @@ fn a_node_that_never_heard_of_a_leader_is_healthy_and_not_ready() {
         Ok(Seen::when(reply.status == 200, || format!("{reply:?}")))
     })
     .unwrap();
+}
+
+#[test]
+fn heartbeats_write_no_line_into_the_log_and_a_new_leader_writes_one() {
+    let mut stage = Stage::start(|plan| plan.spoolers = 0).unwrap();
+    let leader = stage.cluster.leader().unwrap();
+    wait::until("20 heartbeats without a line in any log", PATIENCE, || {
+        let (lines, before) = (log_lines(&stage), round_trips(&stage.cluster.nodes[leader]));
+        wait::until("20 heartbeats", PATIENCE, || {
+            let trips = round_trips(&stage.cluster.nodes[leader]) - before;
+            Ok(Seen::when(trips >= 20.0, || format!("{trips} round trips")))
+        })?;
+        let after = log_lines(&stage);
+        Ok(Seen::when(after == lines, || format!("{lines:?}, then {after:?}")))
+    })
+    .unwrap();
+
+    let before = log_lines(&stage);
+    stage.cluster.nodes[leader].kill().unwrap();
+    let next = stage.cluster.leader().unwrap();
+    wait::until("the survivors to name the new leader", PATIENCE, || {
+        let told = told_of_leader(&stage, &before);
+        let survivors = (0..3).filter(|node| *node != leader).all(|node| told[node].len() == 1);
+        Ok(Seen::when(survivors, || format!("{told:?}")))
+    })
+    .unwrap();
+    let told = told_of_leader(&stage, &before);
+    assert_eq!(told[next], told[3 - leader - next], "both name the same leader and term");
+}
+
+fn log(node: &Node) -> Vec<String> {
+    files::read(node.log()).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn log_lines(stage: &Stage) -> Vec<usize> {
+    stage.cluster.nodes.iter().map(|node| log(node).len()).collect()
+}
+
+/// What each node has logged of a leader since it had so many lines, without the time in front.
+fn told_of_leader(stage: &Stage, since: &[usize]) -> Vec<Vec<String>> {
+    let told = |(node, since): (&Node, &usize)| {
+        let lines = log(node).into_iter().skip(*since);
+        lines.filter_map(|line| Some(line[line.find("the cluster has a leader")?..].to_owned())).collect()
+    };
+    stage.cluster.nodes.iter().zip(since).map(told).collect()
+}
+
+/// Heartbeats that a leader's peers have answered.
+fn round_trips(leader: &Node) -> f64 {
+    let metrics = http::get(leader.ops, "/metrics").unwrap().body;
+    let of_peers = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("quorate_network_peer_round_trip_time_seconds_count"));
+    of_peers.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 /// A real Prometheus that scrapes all nodes every second.

@@ -95,6 +95,17 @@ fn a_cluster_on_brought_certificates_activates_and_replaces_them_under_load() {
             cluster.nodes[0].cli(["ca", "rotate", "-o", "json"]).run().unwrap().success().unwrap();
         }
     }
+    // Another CA of the organisation takes over: both are believed, everybody gets a certificate of the new one, the old
+    // one is believed no more.
+    let next = Organisation::new();
+    let both = organisation.ca() + &next.ca();
+    for (of, believed) in [(&organisation, &both), (&next, &both), (&next, &next.ca())] {
+        for node in &cluster.nodes {
+            of.bring_with(node, &[&name_of(node)], believed);
+        }
+        wait_until_shown(&cluster.nodes);
+    }
+    let organisation = next;
     // What can't be used is told, and what was there before is shown on.
     let node = &cluster.nodes[0];
     let (good, kept) = (fs::read_to_string(file(node, "tls.key")).unwrap(), der(&file(node, "tls.crt")));

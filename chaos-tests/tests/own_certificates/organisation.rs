@@ -68,11 +68,16 @@ impl Organisation {
 
     /// Puts a certificate with these names, for a new key, and the CA beside a node's configuration.
     pub(crate) fn bring_as(&self, node: &Node, uris: &[&str]) {
+        self.bring_with(node, uris, &self.ca());
+    }
+
+    /// The same, with these CAs to be believed: the file of them is there first.
+    pub(crate) fn bring_with(&self, node: &Node, uris: &[&str], cas: &str) {
         fs::create_dir_all(file(node, "")).unwrap();
         let key = KeyPair::generate().unwrap();
+        put(&file(node, "ca.crt"), cas);
         put(&file(node, "tls.key"), &key.serialize_pem());
         put(&file(node, "tls.crt"), &self.certify(node, &key, uris));
-        put(&file(node, "ca.crt"), &self.ca());
     }
 
     /// Puts one in its place that is changed.
