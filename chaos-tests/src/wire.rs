@@ -17,8 +17,8 @@ use std::{
 
 use crate::{Failure, Network, Result};
 
-/// More than a client says in a handshake, less than an integrity key.
-const REQUEST_BYTES: usize = 2500;
+/// More than a client says before its first request, less than a request with an integrity key, which is compressed.
+const REQUEST_BYTES: usize = 1000;
 
 /// What the wire does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use quorate_license::NodeRole;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
     client::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor,
@@ -21,6 +21,11 @@ use super::{
     tls::{provider, tls_error, with_client_alpn},
 };
 use crate::clock;
+
+/// The server is a node of the cluster that the token names, and can't admit anybody.
+#[derive(Debug, thiserror::Error)]
+#[error("the server is not a Management Server")]
+pub struct NotManagement;
 
 /// TLS for a joiner: it trusts the CA with this SHA-256, wherever the server is. It has nothing to
 /// show yet. If it brings a certificate, and so asks one of others, the server has to show one of a CA that it trusts.
@@ -80,7 +85,7 @@ impl ServerCertVerifier for PinnedCa {
         verify_server_cert_signed_by_trust_anchor(&certificate, &roots, intermediates, now, algorithms)?;
         // A Spooler Controller can't admit nodes, and must not see a token.
         if PeerIdentity::from_certificate(cluster).is_none_or(|peer| peer.role != NodeRole::Management) {
-            return Err(Error::General("the server is not a Management Server".to_owned()));
+            return Err(Error::Other(OtherError(Arc::new(NotManagement))));
         }
         let chain: Vec<_> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
         let policy = self.brought.as_ref().map(|(policy, brought)| (*policy, &brought.trust));

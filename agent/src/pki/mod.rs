@@ -17,7 +17,7 @@ pub use brought::{
 };
 pub use facts::CertificateFacts;
 pub use identity::{PeerIdentity, internal_name};
-pub use joining::pinned_client;
+pub use joining::{NotManagement, pinned_client};
 pub use tls::{NodeTls, ca_certificates, install_crypto_provider, trusting_client};
 pub use token::{AdminToken, JoinToken, ParseTokenError, secret_hash};
 pub use web::FileCertificate;

@@ -24,8 +24,8 @@ use crate::{
     host,
     net::{ChannelOptions, tls_channel},
     pki::{
-        Brought, CertificateFacts, JoinToken, NodeTlsKey, PeerIdentity, ca_certificates, ca_fingerprint,
-        pinned_client,
+        Brought, CertificateFacts, JoinToken, NodeTlsKey, NotManagement, PeerIdentity, ca_certificates,
+        ca_fingerprint, pinned_client,
     },
 };
 
@@ -193,16 +193,7 @@ async fn ask(
         let mut client = ClusterServiceClient::new(channel);
         match tokio::time::timeout(DEADLINE, client.join(request.clone())).await {
             Ok(Ok(response)) => return Ok(response.into_inner()),
-            Ok(Err(status)) if untrusted(&status) => {
-                return Err(SetupError::Refused {
-                    code: "ca_mismatch".to_owned(),
-                    message: format!("{server} is refused: {}", root_cause(&status)),
-                    hint: "check the address; if it is the right cluster, make a new token with `quorate token create` on a \
-                           Management Server: nothing was sent to the server"
-                        .to_owned(),
-                });
-            }
-            Ok(Err(status)) => match refusal(&status) {
+            Ok(Err(status)) => match rejected(server, &status).or_else(|| refusal(&status)) {
                 Some(refusal) => return Err(refusal),
                 None => failures.push(format!("{server}: {}", root_cause(&status))),
             },
@@ -217,16 +208,33 @@ fn refusal(status: &Status) -> Option<SetupError> {
     Some(SetupError::Refused { code: parts.code, message: status.message().to_owned(), hint: parts.hint })
 }
 
-/// Whether the server showed a certificate that is not to be trusted. Nothing was sent to it.
-fn untrusted(status: &Status) -> bool {
+/// That the server showed a certificate which this joiner does not talk to. Nothing was sent to it.
+fn rejected(server: &str, status: &Status) -> Option<SetupError> {
+    let (code, message, hint) = match certificate_error(status)? {
+        rustls::Error::Other(rustls::OtherError(why)) if why.is::<NotManagement>() => (
+            "not_a_management_server",
+            format!("{server} is a node of the cluster and no Management Server, so it admits nobody"),
+            "give the address of a Management Server with --server; the token is still good",
+        ),
+        _ => (
+            "ca_mismatch",
+            format!("{server} is refused: {}", root_cause(status)),
+            "check the address; if it is the right cluster, make a new token with `quorate token create` on a \
+             Management Server: nothing was sent to the server",
+        ),
+    };
+    Some(SetupError::Refused { code: code.to_owned(), message, hint: hint.to_owned() })
+}
+
+fn certificate_error(status: &Status) -> Option<&rustls::Error> {
     let mut cause: Option<&(dyn Error + 'static)> = status.source();
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<std::io::Error>() {
-            return error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+            return error.get_ref()?.downcast_ref();
         }
         cause = error.source();
     }
-    false
+    None
 }
 
 /// What is at the bottom of a transport error: "connection refused", not "transport error".

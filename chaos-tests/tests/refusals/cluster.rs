@@ -190,7 +190,9 @@ fn an_activation_that_lacks_something_or_gets_a_wrong_answer_changes_nothing() {
     *answers.lock().unwrap() = Some(Box::new(move |claims| {
         let mut bytes = *home.as_bytes();
         bytes[20] ^= 1;
-        claims.binding.home_computer_id = quorate_license::ComputerId::from_bytes(bytes).unwrap();
+        let other = quorate_license::ComputerId::from_bytes(bytes).unwrap();
+        claims.binding.home_computer_id = other;
+        claims.binding.nodes[0].computer_id = other;
     }));
     let _ = super::activate_when_free(cluster, &further);
     cluster.wait_for_serial(2).unwrap();

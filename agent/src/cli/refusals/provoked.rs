@@ -1,7 +1,7 @@
 //! Which test provokes which code on real processes.
 
 /// File below `chaos-tests/tests`, the test or the function of it that names them, and the codes.
-pub(super) const PROVOKED: [(&str, &str, &[&str]); 39] = [
+pub(super) const PROVOKED: [(&str, &str, &[&str]); 40] = [
     (
         "approval.rs",
         "a_node_joins_after_an_administrator_has_accepted_it_and_not_if_one_refuses",
@@ -309,6 +309,11 @@ pub(super) const PROVOKED: [(&str, &str, &[&str]); 39] = [
         "rotation/main.rs",
         "a_rotation_of_the_ca_waits_for_nodes_that_are_away_and_survives_its_leader",
         &["ca_rotation_in_progress"],
+    ),
+    (
+        "rotation/strangers.rs",
+        "a_man_in_the_middle_older_protocols_and_readable_keys_are_refused",
+        &["ca_mismatch"],
     ),
     (
         "time.rs",

@@ -282,6 +282,11 @@ impl Sources {
         }
         let [code, text, hint] = texts(error.function(None, "late"))[..] else { panic!("three texts") };
         rows.push(command(code, Exit::NoConnection, Some(text.to_owned()), Some(hint.to_owned())));
+        let rejected = texts(self.file("agent/src/setup/join.rs").function(None, "rejected"));
+        for of_one in rejected.chunks(3) {
+            let [code, text, hint] = of_one[..] else { panic!("three texts each") };
+            rows.push(command(code, Exit::Failed, Some(text.to_owned()), Some(hint.to_owned())));
+        }
         let usage = texts(self.file("agent/src/cli/usage.rs").function(None, "report"));
         let [_, code, hint] = usage[..] else { panic!("three texts") };
         rows.push(command(code, Exit::Usage, None, Some(hint.to_owned())));

@@ -33,6 +33,9 @@ const BETWEEN: Duration = Duration::from_millis(40);
 /// The floor follows a synced entry within a second; afterwards a sync of it can only be a vote's.
 const SETTLING: Duration = Duration::from_secs(3);
 
+/// No request between nodes is smaller on the wire; what HTTP/2 says of itself is.
+const SMALLEST_REQUEST: u64 = 60;
+
 /// What was seen.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Promises {
@@ -237,13 +240,34 @@ fn voted(name: &str, calls: &[Call], ends: [SocketAddr; 2], killed: f64) -> (Vot
         };
         let Some((begun, _)) = written_and_synced(calls, log) else { continue };
         vote.synced += 1;
-        let early = sent(calls, (begun, floor.ended), |target| ends.iter().any(|end| has_end(target, *end)));
+        let survivors = |target: &str| ends.iter().any(|end| has_end(target, *end));
+        let concerned = vote_connections(calls, (begun, floor.ended), survivors);
+        let early = sent(calls, (begun, floor.ended), |target| {
+            survivors(target) && (concerned.is_empty() || concerned.contains(&target))
+        });
         vote.answered_before += early;
         if shown.is_empty() || early > 0 {
             shown.extend(timeline(calls, (begun - 0.002, floor.ended + 0.002)));
         }
     }
     (vote, shown)
+}
+
+/// Who waits for this vote: the connection that brought a message before it was written, and the one on which something
+/// goes out when it is synced. Others, which are just being opened, have other things to say meanwhile. None if nothing
+/// went out afterwards.
+fn vote_connections(
+    calls: &[Call],
+    (begun, ended): (f64, f64),
+    survivors: impl Fn(&str) -> bool,
+) -> Vec<&str> {
+    let told = |call: &&Call| call.is_write() && call.on_network() && survivors(&call.target);
+    let Some(after) = calls.iter().filter(told).find(|call| call.begun >= ended) else { return Vec::new() };
+    let asked = |call: &&Call| {
+        call.is_read() && call.on_network() && survivors(&call.target) && call.result >= SMALLEST_REQUEST
+    };
+    let before = calls.iter().filter(asked).rfind(|call| call.ended <= begun);
+    before.into_iter().chain([after]).map(|call| call.target.as_str()).collect()
 }
 
 /// Whether one end of a connection, `TCP:[HERE->THERE]`, is this one.
@@ -315,6 +339,11 @@ mod tests {
         let mut early = calls.to_vec();
         early[4] = call(1, [1.25, 1.26], "writev", "TCP:[127.0.0.2:7400->127.0.0.3:99]");
         assert_eq!(voted("m-2", &early, ends, 0.5).0.answered_before, 1);
+        // What another connection says while it is being opened is no answer.
+        let mut opening = calls.to_vec();
+        opening.push(call(1, [1.25, 1.26], "writev", "TCP:[127.0.0.2:7400->127.0.0.3:100]"));
+        opening.sort_by(|one, other| one.begun.total_cmp(&other.begun));
+        assert_eq!(voted("m-2", &opening, ends, 0.5).0.answered_before, 0);
     }
 
     #[test]
