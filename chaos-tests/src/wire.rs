@@ -20,6 +20,9 @@ use crate::{Failure, Network, Result};
 /// More than a client says before its first request, less than a request with an integrity key, which is compressed.
 const REQUEST_BYTES: usize = 1000;
 
+/// More than a server says of TLS and HTTP/2 at a time, less than an answer with a license.
+const ANSWER_BYTES: usize = 250;
+
 /// What the wire does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
@@ -116,7 +119,7 @@ impl Shared {
             let mut bytes = [0; 16 * 1024];
             let mut counted = false;
             while let Ok(count @ 1..) = server.read(&mut bytes) {
-                let is_answer = sent.load(Ordering::SeqCst) > REQUEST_BYTES;
+                let is_answer = sent.load(Ordering::SeqCst) > REQUEST_BYTES && count > ANSWER_BYTES;
                 if is_answer && !counted {
                     counted = true;
                     self.answered.fetch_add(1, Ordering::SeqCst);
