@@ -29,7 +29,7 @@ use tonic::service::Routes;
 use self::{
     background::{keep_group, watch_itself},
     identity::Identity,
-    prepared::{Prepared, prepare},
+    prepared::{Prepared, expelled_error, prepare},
 };
 use crate::{
     announce,
@@ -42,7 +42,7 @@ use crate::{
     },
     clock::{self, ClusterClock},
     cluster::{
-        Cluster, ClusterOptions, Expelled, OwnIdentity, ProposeError, RaftReceiver, RaftRuntime, RaftStopped,
+        Cluster, ClusterOptions, OwnIdentity, ProposeError, RaftReceiver, RaftRuntime, RaftStopped,
         ask_others, watch_closed_connections,
     },
     config::Config,
@@ -227,18 +227,6 @@ fn failure(stopped: RaftStopped, dir: &DataDir, own: &NodeFile) -> AppError {
         },
         None => stopped.into(),
     }
-}
-
-/// Why a node that is no part of the cluster any more does not serve. A removed one is marked so.
-fn expelled_error(expelled: &Expelled, dir: &DataDir, own: &NodeFile) -> AppError {
-    let (message, path) = (expelled.message.clone(), dir.path().to_owned());
-    if !expelled.is_removed() {
-        return AppError::Outdated { code: expelled.code.clone(), message, name: own.name.clone(), path };
-    }
-    if let Err(error) = dir.save_removed(&message) {
-        tracing::warn!(%error, "the data directory could not be marked as a removed node's");
-    }
-    AppError::Removed { message, path }
 }
 
 /// A running node.

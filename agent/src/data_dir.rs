@@ -11,6 +11,7 @@
 //! tls/beside.crt     its certificate for the key that the administrator has brought, if one is
 //! starts             how often the agent has started
 //! removed            why the node was taken out of the cluster, if it was
+//! outdated           why the cluster has refused a start on this directory, if it has: it is a copy, or was set back
 //! store/             database and snapshots
 //! licenses/          license files and receipts, for the product
 //! ```

@@ -122,7 +122,9 @@ impl Watch {
         let view = standing.view().clone();
         let Some(seen) = self.seen else {
             self.seen = newest(&view.state);
-            return Ok(Some(self.told(license_response(&standing))));
+            let first = license_response(&standing);
+            let tells = self.last.as_ref().is_none_or(|last| differs(last, &first));
+            return Ok(tells.then(|| self.told(first)));
         };
         if self.is_behind(&view, seen)? {
             return Ok(None);

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::{AppError, ServeOptions};
 use crate::{
     api::{OwnStart, removed},
+    cluster::Expelled,
     config::Config,
     data_dir::{DataDir, Lock, NodeFile, check_private_file},
     host::{self, HostComputer},
@@ -46,6 +47,9 @@ pub(super) fn prepare(
     let path = dir.path().to_owned();
     if let Some(message) = dir.removed()? {
         return Err(AppError::Removed { message, path });
+    }
+    if let Some((code, message)) = dir.outdated()? {
+        return Err(AppError::Outdated { code, message, name: own.name.clone(), path });
     }
     if dir.store_is_lost()? {
         return Err(AppError::StoreLost { name: own.name.clone(), store: dir.store(), path });
@@ -86,6 +90,25 @@ pub(super) fn prepare(
     let host_report = host::host_report();
     let own = Arc::new(own);
     Ok(Prepared { dir, own, computer, host_report, start, store, _lock: lock })
+}
+
+/// Why a node that is no part of the cluster any more does not serve. The directory is marked: the next start would have a
+/// number that the cluster has not seen, and would be taken for the node's own.
+pub(super) fn expelled_error(expelled: &Expelled, dir: &DataDir, own: &NodeFile) -> AppError {
+    let (message, path) = (expelled.message.clone(), dir.path().to_owned());
+    let marked = match expelled.code.as_str() {
+        "node_removed" => dir.save_removed(&message),
+        code @ ("node_start_outdated" | "node_start_repeated") => dir.save_outdated(code, &message),
+        // Whether the other copy lives, and whether the log has caught up, is looked at anew each time.
+        _ => Ok(()),
+    };
+    if let Err(error) = marked {
+        tracing::warn!(%error, "the data directory could not be marked as one that no node may start on");
+    }
+    if expelled.is_removed() {
+        return AppError::Removed { message, path };
+    }
+    AppError::Outdated { code: expelled.code.clone(), message, name: own.name.clone(), path }
 }
 
 /// The key of snapshots at rest, if one is configured. Nobody else may read its file.

@@ -1,4 +1,4 @@
-//! Marks: the node was taken out of the cluster, its store is gone, its host is another computer now, or how late it was
+//! Marks: the node was taken out of the cluster, the directory is a copy or was set back, its store is gone, its host is another computer now, or how late it was
 //! when the agent ran last.
 
 use quorate_license::{ComputerId, Timestamp};
@@ -6,6 +6,7 @@ use quorate_license::{ComputerId, Timestamp};
 use super::{DataDir, DataDirError};
 
 const CHANGED_COMPUTER: &str = "computer-id-changed";
+const OUTDATED: &str = "outdated";
 const TIME: &str = "time";
 
 impl DataDir {
@@ -24,6 +25,26 @@ impl DataDir {
     /// See [`DataDir::save_node_file`].
     pub fn save_removed(&self, reason: &str) -> Result<(), DataDirError> {
         self.write("removed", format!("{reason}\n").as_bytes())
+    }
+
+    /// With which code and words the cluster has refused a start on this directory, if it has: it is a copy, or was set
+    /// back.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn outdated(&self) -> Result<Option<(String, String)>, DataDirError> {
+        let Some(text) = self.read(OUTDATED)? else { return Ok(None) };
+        let text = String::from_utf8_lossy(&text);
+        let (code, reason) = text.trim().split_once(' ').unwrap_or(("node_start_outdated", text.trim()));
+        Ok(Some((code.to_owned(), reason.to_owned())))
+    }
+
+    /// Marks the directory as one that the cluster has refused: it is kept, and no node starts on it.
+    ///
+    /// # Errors
+    /// See [`DataDir::save_node_file`].
+    pub fn save_outdated(&self, code: &str, reason: &str) -> Result<(), DataDirError> {
+        self.write(OUTDATED, format!("{code} {reason}\n").as_bytes())
     }
 
     /// Whether the store was made and is gone as a whole: the agent has started on this directory before, and
@@ -107,5 +128,14 @@ mod tests {
         assert_eq!(dir.removed().unwrap(), None);
         dir.save_removed("node ms-2 was taken out").unwrap();
         assert_eq!(dir.removed().unwrap().as_deref(), Some("node ms-2 was taken out"));
+    }
+
+    #[test]
+    fn the_refusal_of_a_start_is_kept() {
+        let (_temp, dir) = directory();
+        assert_eq!(dir.outdated().unwrap(), None);
+        dir.save_outdated("node_start_repeated", "number 2 was reported before").unwrap();
+        let kept = ("node_start_repeated".to_owned(), "number 2 was reported before".to_owned());
+        assert_eq!(dir.outdated().unwrap(), Some(kept));
     }
 }

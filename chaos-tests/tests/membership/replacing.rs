@@ -119,10 +119,10 @@ fn a_copied_or_rolled_back_directory_is_refused_by_name() {
     let words = refuses_to_serve(&mut cluster.nodes[2]);
     assert!(words.contains("copy, or was rolled back"), "{words}");
     assert!(words.contains("quorate join --replace management-3"), "{words}");
+    // Counting on does not help: a service manager may start it again at once.
     let again = cluster.nodes[2].cli(["serve", "-o", "json"]).run().unwrap();
     assert_eq!(refused(again).code, "node_start_outdated");
 
-    // Counting on does not help a directory that is older than two starts.
     move_away(&cluster.nodes[2]);
     replace(cluster, &cluster.nodes[2], 0).success().unwrap();
     cluster.nodes[2].serve().unwrap();

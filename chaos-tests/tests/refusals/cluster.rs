@@ -1,10 +1,14 @@
 //! What can't be done while somebody is away or something is not set up: named, and nothing is changed.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use quorate_chaos_tests::{
     Node, Stage,
     cli::Answer,
+    client::{request, runtime},
     fake_portal::{Claims, Signer},
     files,
     stage::FakeStage,
@@ -12,6 +16,7 @@ use quorate_chaos_tests::{
     wait::{self, PATIENCE, Seen},
 };
 use quorate_license::ActivationKey;
+use quorate_proto::v1::WatchRequest;
 
 use super::{refused, single};
 
@@ -105,6 +110,18 @@ fn a_node_that_has_heard_nothing_yet_says_so() {
     })
     .unwrap();
     is(run(spooler, &["status"]), "not_initialized", 5);
+
+    // Who watches hears so once, and then nothing until there is something to tell.
+    let mut client = super::requests::product(spooler);
+    let (first, second) = runtime().block_on(async move {
+        let watching = client.watch(request(WatchRequest::default(), PATIENCE)).await.unwrap();
+        let mut watching = watching.into_inner();
+        let first = watching.message().await.unwrap().unwrap();
+        // Longer than the node takes to look again.
+        (first, tokio::time::timeout(Duration::from_millis(2500), watching.message()).await)
+    });
+    assert_eq!((first.status.as_str(), first.revision), ("unlicensed", None), "{first:?}");
+    assert!(second.is_err(), "{second:?}");
 
     // The product's socket is not the administrator's.
     let product = spooler.socket.to_string_lossy().into_owned();

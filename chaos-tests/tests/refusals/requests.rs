@@ -30,7 +30,7 @@ fn admin(node: &Node) -> AdminServiceClient<Channel> {
     admin_client(channel(&node.admin_socket))
 }
 
-fn product(node: &Node) -> LicenseServiceClient<Channel> {
+pub(super) fn product(node: &Node) -> LicenseServiceClient<Channel> {
     LicenseServiceClient::new(channel(&node.socket))
 }
 

@@ -145,6 +145,10 @@ impl ActivationService {
             return Err(Refusal::OrderBlocked { order_id }.into());
         }
         let support_id = order.usage.ok_or(Refusal::OrderNotUsed { order_id })?.support_id;
+        let installation = installations::find(&mut tx, &support_id).await?;
+        if installation.is_some_and(|installation| installation.blocked_at.is_some()) {
+            return Err(Refusal::InstallationBlocked { support_id }.into());
+        }
         let latest = activations::latest(&mut tx, &support_id).await?;
         let mut latest = latest.ok_or_else(|| Refusal::OrdersEnded { support_id, orders: Vec::new() })?;
         if signed_by_revoked(&mut tx, &latest).await? {

@@ -202,6 +202,10 @@ async fn an_activation_key_brings_its_current_license(database: Database) {
         assert_eq!(found, status);
         assert!(page.contains(code), "{page}");
     }
+    portal.json(&["admin", "installation", "block", answered.support_id()]);
+    let (status, _, page) = submit("/license", &key).await;
+    assert_eq!(status, 403);
+    assert!(page.contains("installation_blocked"), "{page}");
     // Nobody guesses for long.
     for _ in 0..4 {
         submit("/license", &unknown).await;
