@@ -82,7 +82,7 @@ pub enum Admin {
 pub enum Key {
     /// Show root and issuing key.
     List,
-    /// Revoke an issuing key: what it signed is signed anew at the next contact.
+    /// Revoke an issuing key: what it signed is signed anew when it is asked for again, or at the next activation.
     RevokeIssuing {
         /// Its id, as `admin key list` shows it.
         key_id: String,

@@ -123,7 +123,8 @@ impl Watch {
         let Some(seen) = self.seen else {
             self.seen = newest(&view.state);
             let first = license_response(&standing);
-            let tells = self.last.as_ref().is_none_or(|last| differs(last, &first));
+            // Also when only the revision is new: from then on a watcher can go on after a break.
+            let tells = self.last.as_ref() != Some(&first);
             return Ok(tells.then(|| self.told(first)));
         };
         if self.is_behind(&view, seen)? {
