@@ -1,15 +1,16 @@
 //! The wire between a node and the portal, in the hands of the test: an HTTP proxy (CONNECT) that lets everything
-//! through, holds the portal's answer back, or loses it.
+//! through, holds back what the portal says once it was asked, or cuts everybody off.
 //!
-//! What goes through is encrypted. A request is told from a handshake by its size: an integrity key is larger than all
-//! that a client says before.
+//! What goes through is encrypted, so the proxy doesn't tell an answer from whatever else a server says. It tells only
+//! that a connection carries a request, by its size: an integrity key is larger than all that a client says before.
+//! Whether the portal has answered is asked of the portal.
 
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -20,19 +21,14 @@ use crate::{Failure, Network, Result};
 /// More than a client says before its first request, less than a request with an integrity key, which is compressed.
 const REQUEST_BYTES: usize = 1000;
 
-/// More than a server says of TLS and HTTP/2 at a time, less than an answer with a license.
-const ANSWER_BYTES: usize = 250;
-
 /// What the wire does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
     /// Everything goes through.
     Open,
-    /// Requests go through; what the portal answers stays here until the wire is open again.
+    /// Requests go through; what the portal says after one stays here until the wire is set to something else.
     Holding,
-    /// Requests go through; when the portal answers, the connection is closed and the answer lost.
-    LosingAnswers,
-    /// Nobody gets through.
+    /// Nobody gets through, and what was held is lost.
     Cut,
 }
 
@@ -46,9 +42,16 @@ pub struct WireProxy {
 
 #[derive(Debug)]
 struct Shared {
-    wire: Mutex<Wire>,
+    state: Mutex<State>,
     changed: Condvar,
-    answered: AtomicUsize,
+    asked: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct State {
+    wire: Wire,
+    /// How often it was cut: what was held before a cut is lost, however soon the wire is open again.
+    cuts: u64,
 }
 
 impl WireProxy {
@@ -64,9 +67,9 @@ impl WireProxy {
         let listener = TcpListener::bind((network.host(crate::network::PORTAL_HOST), 0)).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let shared = Arc::new(Shared {
-            wire: Mutex::new(Wire::Open),
+            state: Mutex::new(State { wire: Wire::Open, cuts: 0 }),
             changed: Condvar::new(),
-            answered: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
         });
         let its = Arc::clone(&shared);
         thread::spawn(move || {
@@ -80,36 +83,43 @@ impl WireProxy {
 
     /// From now on the wire does this.
     pub fn set(&self, wire: Wire) {
-        *self.shared.wire() = wire;
+        let mut state = self.shared.state();
+        state.wire = wire;
+        state.cuts += u64::from(wire == Wire::Cut);
+        drop(state);
         self.shared.changed.notify_all();
     }
 
-    /// How many requests the portal has answered so far, whether the answer went through or not.
-    pub fn answered(&self) -> usize {
-        self.shared.answered.load(Ordering::SeqCst)
+    /// How many connections have carried a request so far, whether its answer went through or not.
+    pub fn asked(&self) -> usize {
+        self.shared.asked.load(Ordering::SeqCst)
     }
 }
 
 impl Shared {
-    fn wire(&self) -> MutexGuard<'_, Wire> {
-        self.wire.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One connection. Whatever goes wrong with it closes it, as a network does.
     fn tunnel(&self, mut client: TcpStream) -> Option<()> {
         let target = connect_target(&mut client)?;
-        if *self.wire() == Wire::Cut {
+        if self.state().wire == Wire::Cut {
             return None;
         }
         let mut server = TcpStream::connect(target).ok()?;
         client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").ok()?;
-        let sent = AtomicUsize::new(0);
+        let has_asked = AtomicBool::new(false);
         let (mut from_client, mut to_server) = (client.try_clone().ok()?, server.try_clone().ok()?);
         thread::scope(|scope| {
             scope.spawn(|| {
                 let mut bytes = [0; 16 * 1024];
+                let mut sent = 0;
                 while let Ok(count @ 1..) = from_client.read(&mut bytes) {
-                    sent.fetch_add(count, Ordering::SeqCst);
+                    sent += count;
+                    if sent > REQUEST_BYTES && !has_asked.swap(true, Ordering::SeqCst) {
+                        self.asked.fetch_add(1, Ordering::SeqCst);
+                    }
                     if to_server.write_all(&bytes[..count]).is_err() {
                         break;
                     }
@@ -117,14 +127,9 @@ impl Shared {
                 let _ = to_server.shutdown(Shutdown::Write);
             });
             let mut bytes = [0; 16 * 1024];
-            let mut counted = false;
             while let Ok(count @ 1..) = server.read(&mut bytes) {
-                let is_answer = sent.load(Ordering::SeqCst) > REQUEST_BYTES && count > ANSWER_BYTES;
-                if is_answer && !counted {
-                    counted = true;
-                    self.answered.fetch_add(1, Ordering::SeqCst);
-                }
-                if is_answer && !self.lets_through() || client.write_all(&bytes[..count]).is_err() {
+                let is_held = has_asked.load(Ordering::SeqCst) && !self.lets_through();
+                if is_held || client.write_all(&bytes[..count]).is_err() {
                     break;
                 }
             }
@@ -134,18 +139,19 @@ impl Shared {
         Some(())
     }
 
-    /// Whether an answer goes through; waits while it is held back.
+    /// Whether what the portal says goes through; waits while it is held back.
     fn lets_through(&self) -> bool {
-        let mut wire = self.wire();
-        while *wire == Wire::Holding {
-            let waited = self.changed.wait_timeout(wire, Duration::from_secs(120));
+        let mut state = self.state();
+        let cuts = state.cuts;
+        while state.wire == Wire::Holding && state.cuts == cuts {
+            let waited = self.changed.wait_timeout(state, Duration::from_secs(120));
             let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             if timeout.timed_out() {
                 return false;
             }
-            wire = guard;
+            state = guard;
         }
-        *wire == Wire::Open
+        state.wire == Wire::Open && state.cuts == cuts
     }
 }
 
