@@ -28,7 +28,7 @@ pub enum Wire {
     Open,
     /// Requests go through; what the portal says after one stays here until the wire is set to something else.
     Holding,
-    /// Nobody gets through, and what was held is lost.
+    /// Nobody gets through, and the connections that are open end.
     Cut,
 }
 
@@ -50,7 +50,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     wire: Wire,
-    /// How often it was cut: what was held before a cut is lost, however soon the wire is open again.
+    /// How often it was cut: a connection of before a cut is lost, however soon the wire is open again.
     cuts: u64,
 }
 
@@ -104,9 +104,13 @@ impl Shared {
     /// One connection. Whatever goes wrong with it closes it, as a network does.
     fn tunnel(&self, mut client: TcpStream) -> Option<()> {
         let target = connect_target(&mut client)?;
-        if self.state().wire == Wire::Cut {
-            return None;
-        }
+        let opened_after = {
+            let state = self.state();
+            if state.wire == Wire::Cut {
+                return None;
+            }
+            state.cuts
+        };
         let mut server = TcpStream::connect(target).ok()?;
         client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").ok()?;
         let has_asked = AtomicBool::new(false);
@@ -120,7 +124,7 @@ impl Shared {
                     if sent > REQUEST_BYTES && !has_asked.swap(true, Ordering::SeqCst) {
                         self.asked.fetch_add(1, Ordering::SeqCst);
                     }
-                    if to_server.write_all(&bytes[..count]).is_err() {
+                    if self.state().cuts != opened_after || to_server.write_all(&bytes[..count]).is_err() {
                         break;
                     }
                 }
@@ -128,8 +132,8 @@ impl Shared {
             });
             let mut bytes = [0; 16 * 1024];
             while let Ok(count @ 1..) = server.read(&mut bytes) {
-                let is_held = has_asked.load(Ordering::SeqCst) && !self.lets_through();
-                if is_held || client.write_all(&bytes[..count]).is_err() {
+                let is_lost = !self.lets_through(opened_after, has_asked.load(Ordering::SeqCst));
+                if is_lost || client.write_all(&bytes[..count]).is_err() {
                     break;
                 }
             }
@@ -139,11 +143,11 @@ impl Shared {
         Some(())
     }
 
-    /// Whether what the portal says goes through; waits while it is held back.
-    fn lets_through(&self) -> bool {
+    /// Whether what the portal says goes through on a connection that was opened after so many cuts; waits while it is
+    /// held back.
+    fn lets_through(&self, opened_after: u64, has_asked: bool) -> bool {
         let mut state = self.state();
-        let cuts = state.cuts;
-        while state.wire == Wire::Holding && state.cuts == cuts {
+        while has_asked && state.wire == Wire::Holding && state.cuts == opened_after {
             let waited = self.changed.wait_timeout(state, Duration::from_secs(120));
             let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             if timeout.timed_out() {
@@ -151,7 +155,7 @@ impl Shared {
             }
             state = guard;
         }
-        state.wire == Wire::Open && state.cuts == cuts
+        state.cuts == opened_after
     }
 }
 
