@@ -4,14 +4,10 @@
 
 mod background;
 mod identity;
+mod ports;
 mod prepared;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use quorate_license::{NodeName, NodeRole, TrustRoots};
 use quorate_raft_store::{
@@ -19,7 +15,6 @@ use quorate_raft_store::{
     disk::{OpenError, noted_damage},
 };
 use tokio::{
-    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
@@ -29,6 +24,7 @@ use tonic::service::Routes;
 use self::{
     background::{keep_group, watch_itself},
     identity::Identity,
+    ports::Ports,
     prepared::{Prepared, expelled_error, prepare},
 };
 use crate::{
@@ -51,7 +47,7 @@ use crate::{
     host::{self, BuildWatcher, IdentityError},
     license_files,
     metrics::Metrics,
-    net::{Limits, Listener, Members, bind_unix},
+    net::{Limits, Listener, Members},
     pki::{FilesError, PkiError, install_crypto_provider},
     service::{
         Activations, Admission, OwnReport, Signing, Telemetry, licensing::Licensing, report_node,
@@ -261,6 +257,8 @@ impl Node {
         if let Some(expelled) = ask_others(&peers, &state, own.node_id, store.last_log_index()).await {
             return Err(expelled_error(&expelled, &dir, &own));
         }
+        let listen = &config.listen;
+        let ports = Ports::open(listen, &raft_handle).await?;
         let addresses = setup::addresses(&config);
         let identity = OwnIdentity {
             key: node_key.public(),
@@ -351,29 +349,22 @@ impl Node {
             }
             Listener::new(door.as_str(), router, limits, &metrics, &tracker, &stop)
         };
-        let listen = &config.listen;
-        let raft_port = tracker.spawn_on(bind("node-to-node", listen.raft), &raft_handle).await??;
-        let http_port = bind("management", listen.http).await?;
-        let product_port = bind("product", listen.grpc).await?;
-        let ops_port = bind("operations", listen.ops).await?;
-        let product_socket = bind_socket("product", &listen.socket, 0o666)?;
-        let admin_socket = bind_socket("administration", &listen.admin_socket, 0o600)?;
         let (closed, closed_connections) = mpsc::channel(16);
         listener(Door::Node, node_routes.into_axum_router(), Limits::NODE_TO_NODE)
             .for_members(raft_handle.clone(), Members { tls: tls.clone(), peers, closed })
-            .serve_tcp(raft_port, Some(tls.server));
+            .serve_tcp(ports.raft, Some(tls.server));
         tracker.spawn_on(
             watch_closed_connections(cluster.clone(), closed_connections, stop.clone()),
             &raft_handle,
         );
         listener(Door::Management, http::router(http_state), Limits::MANAGEMENT)
-            .serve_tcp(http_port, Some(web_tls));
+            .serve_tcp(ports.http, Some(web_tls));
         let product_router = product_routes.into_axum_router();
-        listener(Door::Product, product_router.clone(), Limits::PRODUCT).serve_tcp(product_port, None);
-        listener(Door::Product, product_router, Limits::PRODUCT_SOCKET).serve_unix(product_socket);
+        listener(Door::Product, product_router.clone(), Limits::PRODUCT).serve_tcp(ports.product, None);
+        listener(Door::Product, product_router, Limits::PRODUCT_SOCKET).serve_unix(ports.product_socket);
         listener(Door::Admin, Routes::new(admin.service()).into_axum_router(), Limits::ADMINISTRATION)
-            .serve_unix(admin_socket);
-        listener(Door::Operations, ops::router(ops_state), Limits::OPERATIONS).serve_tcp(ops_port, None);
+            .serve_unix(ports.admin_socket);
+        listener(Door::Operations, ops::router(ops_state), Limits::OPERATIONS).serve_tcp(ports.ops, None);
         tracing::info!(
             name = %own.name, node = %own.node_id, role = %own.role, raft = %listen.raft, http = %listen.http,
             grpc = %listen.grpc, ops = %listen.ops, "this node serves"
@@ -467,21 +458,5 @@ fn readiness(cluster: &Arc<Cluster>) -> ops::Ready {
         } else {
             Ok(())
         }
-    })
-}
-
-async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address).await.map_err(|source| AppError::Listen {
-        what,
-        address: address.to_string(),
-        source,
-    })
-}
-
-fn bind_socket(what: &'static str, path: &Path, mode: u32) -> Result<tokio::net::UnixListener, AppError> {
-    bind_unix(path, mode).map_err(|source| AppError::Listen {
-        what,
-        address: path.display().to_string(),
-        source,
     })
 }

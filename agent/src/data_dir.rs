@@ -40,6 +40,9 @@ use crate::durable_file;
 /// The format of the data directory.
 const FORMAT: u32 = 1;
 
+/// The folder in it that holds the license files.
+pub const LICENSES: &str = "licenses";
+
 /// Why a data directory can't be used. Nothing was changed in it.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
@@ -405,7 +408,7 @@ impl DataDir {
 
     /// Where the license files are.
     pub fn licenses(&self) -> PathBuf {
-        self.path.join("licenses")
+        self.path.join(LICENSES)
     }
 
     fn secret(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, DataDirError> {
