@@ -95,6 +95,7 @@ pub struct Metrics {
     pub license_checks_refused: IntCounter,
     license_expiration: GaugeVec,
     license_state: IntGaugeVec,
+    license_allowed: IntGaugeVec,
     license_serial: IntGaugeVec,
     license_ending: IntGaugeVec,
 
@@ -262,6 +263,11 @@ impl Metrics {
                 "1 for the state that the tenant's license has, 0 for the others.",
                 &["tenant", "state"],
             )?,
+            license_allowed: new.int_gauge_vec(
+                "quorate_license_allowed",
+                "1 while the product may run on this node for the tenant, 0 while Check refuses whatever is asked.",
+                &["tenant"],
+            )?,
             license_serial: new.int_gauge_vec(
                 "quorate_license_serial",
                 "Serial of the tenant's license; 0 without one.",
@@ -355,6 +361,7 @@ impl Metrics {
         &self,
         tenant: &TenantId,
         status: &LicenseStatus,
+        allowed: bool,
         serial: Serial,
         expires_at: Option<Timestamp>,
     ) {
@@ -363,6 +370,7 @@ impl Metrics {
             let here = i64::from(name == status.as_str());
             self.license_state.with_label_values(&[tenant, name]).set(here);
         }
+        self.license_allowed.with_label_values(&[tenant]).set(i64::from(allowed));
         self.license_serial.with_label_values(&[tenant]).set(i64::try_from(serial.0).unwrap_or(i64::MAX));
         match expires_at {
             Some(end) => self.license_expiration.with_label_values(&[tenant]).set(end.as_unix_seconds()),

@@ -20,7 +20,7 @@ fn all() -> Metrics {
     metrics.portal_request_duration.with_label_values(&["ok"]).observe(0.1);
     metrics.calls_denied.with_label_values(&["node"]).inc();
     let end = Some(Timestamp::from_unix_ms(1_800_000_000_000));
-    metrics.show_license(&TenantId::default_tenant(), &LicenseStatus::Active, Serial(3), end);
+    metrics.show_license(&TenantId::default_tenant(), &LicenseStatus::Active, true, Serial(3), end);
     metrics.show_endings(&TenantId::default_tenant(), &[ending(EndingKind::Term, 14)]);
     metrics
 }
@@ -77,8 +77,9 @@ fn one_state_is_shown_at_a_time_and_a_perpetual_license_has_no_end() {
     let tenant = TenantId::default_tenant();
     let shown = |state: &str| metrics.license_state.with_label_values(&["default", state]).get();
     assert_eq!((shown("active"), shown("expired")), (1, 0));
-    metrics.show_license(&tenant, &LicenseStatus::Expired, Serial(4), None);
+    metrics.show_license(&tenant, &LicenseStatus::Expired, false, Serial(4), None);
     assert_eq!((shown("active"), shown("expired")), (0, 1));
+    assert_eq!(metrics.license_allowed.with_label_values(&["default"]).get(), 0);
     let names: Vec<_> = metrics.registry.gather().iter().map(|family| family.name().to_owned()).collect();
     assert!(!names.iter().any(|name| name.contains("expiration")), "{names:?}");
 }

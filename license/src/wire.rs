@@ -164,6 +164,8 @@ pub(crate) struct ReceiptBody {
     pub(crate) computer_id: Vec<u8>,
     #[prost(uint64, tag = "8")]
     pub(crate) node: u64,
+    #[prost(int64, optional, tag = "9")]
+    pub(crate) reactivation_until_unix_ms: Option<i64>,
 }
 
 /// A field is missing or holds nothing that it may hold.

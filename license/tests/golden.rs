@@ -80,6 +80,7 @@ fn license_file_and_receipt() {
         cluster_time: samples::issued_at().plus_ms(60_000),
         computer_id: samples::computer_id(4),
         node: samples::node_id(4),
+        reactivation_until: None,
     };
     let receipt = SignedReceipt::sign(receipt, &samples::node_key(4));
     let receipt = golden_text("default.receipt", &receipt.to_text());

@@ -153,6 +153,7 @@ impl AdminService for AdminApi {
         answer.warnings.extend(self.certificates.trouble());
         answer.warnings.extend(joins::warnings(&view.state));
         answer.warnings.extend(time_warnings(&view.state, now));
+        answer.warnings.extend(admin_wire::refused_warnings(&standing));
         Ok(Response::new(answer))
     }
 

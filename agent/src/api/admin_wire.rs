@@ -1,7 +1,7 @@
 //! Turning domain types into the administrators' messages.
 
 use quorate_license::{
-    Ending, InvalidReason, LicenseStatus, NodeId, ReactivationReason, TenantId, Timestamp,
+    CheckReason, Ending, InvalidReason, LicenseStatus, NodeId, ReactivationReason, TenantId, Timestamp,
 };
 use quorate_proto::v1 as proto;
 use quorate_raft_store::{
@@ -101,16 +101,44 @@ pub(super) fn license_summary(standing: &Standing) -> proto::LicenseSummary {
         next_step: standing.next_step(),
         reasons,
         endings: standing.endings().iter().map(|ending| license_ending(ending, standing)).collect(),
+        refused: standing
+            .refused()
+            .iter()
+            .map(|(node, reason)| refused_node(*node, reason, standing))
+            .collect(),
     }
+}
+
+fn refused_node(node: NodeId, reason: &CheckReason, standing: &Standing) -> proto::RefusedNode {
+    proto::RefusedNode {
+        node: name_of(node, standing),
+        reason: reason.code().to_owned(),
+        asked: node == standing.node(),
+    }
+}
+
+/// Nodes on which the product is refused, while there is a license. That there is none needs no warning.
+pub(super) fn refused_warnings(standing: &Standing) -> Vec<String> {
+    if standing.license().is_none() {
+        return Vec::new();
+    }
+    let refused = standing.refused().into_iter();
+    refused
+        .map(|(node, reason)| {
+            format!("the product is refused on {}: {} ({reason})", name_of(node, standing), reason.code())
+        })
+        .collect()
+}
+
+fn name_of(id: NodeId, standing: &Standing) -> String {
+    let node = standing.view().state.nodes().get(&id);
+    node.map_or_else(|| format!("node {id}"), |node| node.name.to_string())
 }
 
 fn license_ending(ending: &Ending, standing: &Standing) -> proto::LicenseEnding {
     proto::LicenseEnding {
         what: ending.kind.as_str().to_owned(),
-        node: ending.node.map(|id| {
-            let node = standing.view().state.nodes().get(&id);
-            node.map_or_else(|| format!("node {id}"), |node| node.name.to_string())
-        }),
+        node: ending.node.map(|id| name_of(id, standing)),
         ends_at_ms: ending.ends_at.as_unix_ms(),
         days_left: ending.days_left,
         within_days: ending.within_days,

@@ -88,6 +88,7 @@ fn show_licenses(metrics: &Metrics, licensing: &Licensing) {
         metrics.show_license(
             &tenant,
             &standing.report().status,
+            standing.is_allowed(),
             license.map(|license| license.serial).unwrap_or_default(),
             license.and_then(|license| license.expires_at),
         );

@@ -228,7 +228,6 @@ mod tests {
             "license trial --key a",
             "license trial --offline --qr-file key.jpg",
             "license install",
-            "license inspect FILE",
             "license inspect FILE --trust k4.public.short",
         ] {
             let words = std::iter::once("quorate").chain(line.split(' ').filter(|word| !word.is_empty()));

@@ -132,6 +132,9 @@ pub(crate) enum UsageError {
     /// `--server` without the CA to trust.
     #[error("--server needs the certificate of the cluster's CA")]
     NoCaFile,
+    /// A license file is to be checked, and nobody says whose signature counts.
+    #[error("no root key to check the license file with was given")]
+    NoTrustRoots,
     /// Something is to be confirmed, and nobody is at a terminal.
     #[error("this has to be confirmed, and there is no terminal to ask at")]
     ConfirmationNeeded,
@@ -155,6 +158,7 @@ impl UsageError {
             UsageError::NoJoinToken => "token_missing",
             UsageError::NoServer => "server_missing",
             UsageError::NoCaFile => "ca_file_missing",
+            UsageError::NoTrustRoots => "trust_missing",
             UsageError::ConfirmationNeeded => "confirmation_needed",
             UsageError::OtherNodeReplaced { .. } => "node_name_differs",
             UsageError::TokenUnusable(_) => "token_malformed",
@@ -174,6 +178,9 @@ impl UsageError {
             }
             UsageError::NoCaFile => {
                 "Copy tls/ca.crt from the data directory of any node, and name it by --ca-file FILE."
+            }
+            UsageError::NoTrustRoots => {
+                "Give the vendor's by --trust ROOT, or set license.trust_roots in the configuration."
             }
             UsageError::ConfirmationNeeded => {
                 "Look at what would be done, then repeat the command with --yes."

@@ -323,6 +323,7 @@ pub(super) mod tests {
                 next_step: String::new(),
                 reasons: Vec::new(),
                 endings: Vec::new(),
+                refused: Vec::new(),
             }),
             answered_by: (1 << 40) + 1,
             warnings: Vec::new(),

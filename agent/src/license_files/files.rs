@@ -42,6 +42,8 @@ pub(super) struct Wanted {
     pub license: Signed<License>,
     pub binding: Signed<Binding>,
     pub cluster_time: Timestamp,
+    /// Until when the installation has to be reactivated, if it has to.
+    pub reactivation_until: Option<Timestamp>,
 }
 
 /// What is on disk now.
@@ -125,6 +127,7 @@ impl Files {
             cluster_time: wanted.cluster_time,
             computer_id: self.options.computer_id,
             node: self.options.node,
+            reactivation_until: wanted.reactivation_until,
         }
     }
 

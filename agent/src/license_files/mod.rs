@@ -85,6 +85,12 @@ pub async fn run(licensing: Licensing, options: Options, metrics: Arc<Metrics>, 
     }
 }
 
+impl Wanted {
+    fn handled(&self, rows: Rows, outcome: Outcome) -> Handled {
+        Handled { rows, reactivation_until: self.reactivation_until, outcome }
+    }
+}
+
 struct Keeper {
     licensing: Licensing,
     files: Arc<Files>,
@@ -98,13 +104,15 @@ struct Keeper {
 #[derive(Debug, Clone, Copy)]
 struct Handled {
     rows: Rows,
+    reactivation_until: Option<Timestamp>,
     outcome: Outcome,
 }
 
 impl Handled {
-    /// Whether there is nothing to do while these rows are installed and the cluster's time is `now`.
-    fn holds(&self, rows: Rows, now: Timestamp) -> bool {
-        self.rows == rows
+    /// Whether there is nothing to do while these rows are installed, a reactivation has this end, and the cluster's
+    /// time is `now`.
+    fn holds(&self, rows: Rows, reactivation_until: Option<Timestamp>, now: Timestamp) -> bool {
+        (self.rows, self.reactivation_until) == (rows, reactivation_until)
             && match self.outcome {
                 Outcome::Current { receipt_at } => now.ms_since(receipt_at) < RENEW_AFTER_MS,
                 Outcome::NewerOnDisk => true,
@@ -122,14 +130,17 @@ impl Keeper {
         let files = self.files.clone();
         let written = tokio::task::spawn_blocking(move || {
             due.into_iter()
-                .map(|(rows, wanted)| (rows, files.write(&wanted), wanted.tenant))
+                .map(|(rows, wanted)| {
+                    let outcome = files.write(&wanted);
+                    (outcome.map(|outcome| wanted.handled(rows, outcome)), wanted.tenant)
+                })
                 .collect::<Vec<_>>()
         });
         let mut failed = false;
         match written.await {
             Ok(results) => {
-                for (rows, result, tenant) in results {
-                    failed |= self.note(rows, result, tenant);
+                for (result, tenant) in results {
+                    failed |= self.note(result, tenant);
                 }
             }
             Err(error) => {
@@ -152,7 +163,10 @@ impl Keeper {
         let mut due = Vec::new();
         for (tenant, license) in view.state.licenses().iter() {
             let rows = Rows::of(Some(license), Some(binding));
-            if self.handled.get(tenant).is_some_and(|handled| handled.holds(rows, now)) {
+            let reactivation_until = license
+                .reactivation_required_since
+                .map(|since| since.plus_days(license.license.claims.graces.reactivation_days));
+            if self.handled.get(tenant).is_some_and(|handled| handled.holds(rows, reactivation_until, now)) {
                 continue;
             }
             if self.licensing.status_in(tenant, view.clone()).refusal().is_none() {
@@ -163,6 +177,7 @@ impl Keeper {
                         license: license.license.clone(),
                         binding: binding.binding.clone(),
                         cluster_time: now,
+                        reactivation_until,
                     },
                 ));
             }
@@ -171,13 +186,13 @@ impl Keeper {
     }
 
     /// Remembers what was done; says whether it failed.
-    fn note(&mut self, rows: Rows, result: Result<Outcome, WriteError>, tenant: TenantId) -> bool {
+    fn note(&mut self, result: Result<Handled, WriteError>, tenant: TenantId) -> bool {
         match result {
-            Ok(outcome) => {
-                if outcome == Outcome::NewerOnDisk {
+            Ok(handled) => {
+                if handled.outcome == Outcome::NewerOnDisk {
                     tracing::info!(%tenant, "the license file is newer than what this node has applied so far; it stays");
                 }
-                self.handled.insert(tenant, Handled { rows, outcome });
+                self.handled.insert(tenant, handled);
                 false
             }
             Err(error) => {

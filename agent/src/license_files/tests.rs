@@ -27,6 +27,7 @@ fn wanted(installation: &Installation) -> Wanted {
         license: samples::sign(license),
         binding: samples::sign(binding),
         cluster_time: installation.time,
+        reactivation_until: None,
     }
 }
 

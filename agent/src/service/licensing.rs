@@ -74,6 +74,7 @@ type RowIdentity = (Nonce, Serial, Timestamp);
 #[derive(Debug, Clone)]
 pub struct Standing {
     tenant: TenantId,
+    node: NodeId,
     view: Arc<View>,
     known: Arc<Known>,
 }
@@ -181,7 +182,7 @@ impl Licensing {
             Some(known) if fresh(&known) => known,
             before => self.evaluate(tenant, &view, now, before.as_deref()),
         };
-        Standing { tenant: tenant.clone(), view, known }
+        Standing { tenant: tenant.clone(), node: self.shared.node, view, known }
     }
 
     fn known(&self, tenant: &TenantId) -> Option<Arc<Known>> {
@@ -323,6 +324,27 @@ impl Standing {
     /// The view that all of it comes from.
     pub fn view(&self) -> &Arc<View> {
         &self.view
+    }
+
+    /// The node that judges.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Whether the product may run on this node at all.
+    pub fn is_allowed(&self) -> bool {
+        self.check(self.node, None, 0, self.known.at).decision.allowed
+    }
+
+    /// On which nodes `Check` refuses whatever is asked, and why. On this node, too, if it isn't a member any more.
+    pub fn refused(&self) -> Vec<(NodeId, CheckReason)> {
+        let members = self.view.state.nodes();
+        let gone = Some(self.node).filter(|own| members.get(own).is_none());
+        let refused = |node: NodeId| {
+            let decision = self.check(node, None, 0, self.known.at).decision;
+            (!decision.allowed).then_some((node, decision.reason))
+        };
+        members.iter().map(|(id, _)| *id).chain(gone).filter_map(refused).collect()
     }
 
     /// What is wrong and what to do now, in words; empty if all is well.

@@ -27,6 +27,7 @@ const ASKED: (&str, u64) = (UNLIMITED_FEATURE, 1);
 struct Fleet {
     stage: Stage,
     time: FakeTime,
+    grace_days: u32,
     /// What each of them has.
     builds: [String; 4],
 }
@@ -46,7 +47,7 @@ impl Fleet {
             .serve_with(&[("QUORATE_PORTAL_POLICY__REACTIVATION_GRACE_DAYS", days.as_str())])
             .unwrap();
         stage.cluster.start().unwrap();
-        let mut fleet = Fleet { stage, time, builds: [FIRST; 4].map(str::to_owned) };
+        let mut fleet = Fleet { stage, time, grace_days, builds: [FIRST; 4].map(str::to_owned) };
         let key = fleet.stage.portal.order().unwrap().activation_key;
         let serial = fleet.stage.cluster.activate(0, &key).unwrap().serial;
         fleet.stage.cluster.wait_for_serial(serial).unwrap();
@@ -102,17 +103,38 @@ impl Fleet {
 
     /// Whether the license file on this node would hold for this build, as `quorate license inspect` says.
     fn inspect(&self, node: &Node, build: &str) -> Answer {
-        let file = node.license_file().into_os_string();
-        let trust = ["--trust", self.stage.portal.link.root_key.as_str(), "--build", build, "-o", "json"];
-        node.cli(["license", "inspect"]).args([file]).args(trust).run().unwrap()
+        node.cli(["license", "inspect", "--build", build, "-o", "json"]).run().unwrap()
     }
 
-    /// That it would not, on any node.
+    /// That it would not without a reactivation, on any node: for the grace alone, or not at all.
     fn would_not_hold(&self, build: &str) {
         for node in &self.stage.cluster.nodes {
             let answer = self.inspect(node, build);
-            let code = answer.refusal().unwrap().code;
-            assert_eq!((answer.code, code.as_str()), (Some(6), "build_not_covered"), "{}", node.name);
+            if self.grace_days > 0 {
+                let inspected: serde_json::Value = answer.parse().unwrap();
+                assert_eq!((answer.code, inspected["code"].as_str()), (Some(7), Some("reactivation_grace")));
+            } else {
+                let code = answer.refusal().unwrap().code;
+                assert_eq!((answer.code, code.as_str()), (Some(6), "build_not_covered"), "{}", node.name);
+            }
+        }
+    }
+
+    /// That `quorate license show` ends with this code on every node, as the product is refused there or not, and that
+    /// the license file says the same to a product without an agent.
+    fn ends_with(&self, code: i32) {
+        for (node, build) in self.stage.cluster.nodes.iter().zip(&self.builds) {
+            let shown = node.cli(["license", "show", "-o", "json"]).run().unwrap();
+            let told: serde_json::Value = shown.parse().unwrap();
+            let refused: Vec<&str> =
+                told["refused"].as_array().unwrap().iter().filter_map(|one| one["reason"].as_str()).collect();
+            let everywhere = if code == 6 { vec!["reactivation_required"; 4] } else { Vec::new() };
+            assert_eq!((shown.code, refused), (Some(code), everywhere), "{}", node.name);
+            wait::until(&format!("the license file of {} to say {code}", node.name), PATIENCE, || {
+                let inspected = self.inspect(node, build);
+                Ok(Seen::when(inspected.code == Some(code), || format!("{inspected:?}")))
+            })
+            .unwrap();
         }
     }
 
@@ -170,8 +192,10 @@ fn an_update_that_stands_still_until_the_grace_is_over_is_refused_by_name_until_
     pace::days(&mut fleet.stage.cluster, &fleet.time, 29);
     announced(&fleet.stage.cluster, "reactivation_grace", 2);
     fleet.answered(true, "reactivation_grace");
+    fleet.ends_with(7);
     pace::days(&mut fleet.stage.cluster, &fleet.time, 2);
     fleet.answered(false, "reactivation_required");
+    fleet.ends_with(6);
     assert_eq!(fleet.reasons().len(), 2);
     // Back to the builds of the activation, nothing is wrong any more; and once more, everything is.
     fleet.update_in_place(2, FIRST);
@@ -193,6 +217,7 @@ fn an_update_without_a_grace_is_refused_by_name_from_the_first_node_to_the_react
     fleet.would_not_hold(SECOND);
     fleet.update(1, SECOND, None);
     fleet.answered(false, "reactivation_required");
+    fleet.ends_with(6);
     fleet.update_in_place(2, THIRD);
     assert_eq!(fleet.reasons().len(), 2);
     fleet.reactivate();

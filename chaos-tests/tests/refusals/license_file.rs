@@ -2,7 +2,7 @@
 //! signed again.
 
 use quorate_chaos_tests::{
-    cli::Answer,
+    cli::{Answer, Cli},
     fake_portal::{Claims, Signer, now},
     files,
     stage::FakeStage,
@@ -65,17 +65,34 @@ fn a_license_file_that_does_not_hold_is_refused_by_every_reason() {
     let (good, _) = write(|_| {});
     inspect(&root, &[]).success().unwrap();
 
+    // Without words it is this node's own file, by the keys that this node trusts.
+    let own_file = node.cli(["license", "inspect", "-o", "json"]).run().unwrap();
+    let inspected: serde_json::Value = own_file.success().unwrap().parse().unwrap();
+    assert_eq!(inspected["file"].as_str(), node.license_file().to_str());
+    let bare = stage.folder.path().join("bare.toml");
+    let smallest = "[node]\nname = \"management-9\"\ndata_dir = \"/none\"\n\
+                    [advertise]\nraft = \"localhost:7400\"\nhttp = \"localhost:7443\"\n";
+    files::write(&bare, smallest).unwrap();
+    let words =
+        ["--config", bare.to_str().unwrap(), "license", "inspect", made.to_str().unwrap(), "-o", "json"];
+    let answer = Cli::new(&stage.plan.binaries.quorate, words).run().unwrap();
+    assert_eq!((answer.code, refused(answer).code.as_str()), (Some(2), "trust_missing"));
+
     let other_root = Signer::new().unwrap().roots().0[0].to_string();
     assert_eq!(code(inspect(&other_root, &[])), "untrusted_issuer");
     let mut other_host = *receipt.computer_id.as_bytes();
     other_host[20] ^= 1;
     let other_host = ComputerId::from_bytes(other_host).unwrap().to_string();
     assert_eq!(code(inspect(&root, &["--computer-id", &other_host])), "foreign_host");
+    // Another build holds for the grace, if there is one.
+    assert_eq!(inspect(&root, &["--build", "9.9.9"]).code, Some(7));
+    write(|made| made.claims.license.graces.reactivation_days = 0);
     assert_eq!(code(inspect(&root, &["--build", "9.9.9"])), "build_not_covered");
+    write(|_| {});
     let late = now().plus_days(36).to_string();
     assert_eq!(code(inspect(&root, &["--at", &late])), "receipt_outdated");
 
-    let changes: [(Change, &str); 8] = [
+    let changes: [(Change, &str); 9] = [
         (|made| made.claims.license.support_id = "QS-7K2M-94XD-0C8R".parse().unwrap(), "other_installation"),
         (|made| made.receipt.serial = Serial(made.receipt.serial.0 + 1), "older_file"),
         (|made| made.receipt.fence = Fence(made.receipt.fence.0 + 1), "older_file"),
@@ -89,6 +106,7 @@ fn a_license_file_that_does_not_hold_is_refused_by_every_reason() {
             },
             "expired",
         ),
+        (|made| made.receipt.reactivation_until = Some(ago(0)), "reactivation_required"),
         (|_| {}, "ok"),
     ];
     for (change, expected) in changes {

@@ -29,11 +29,14 @@ pub struct Receipt {
     pub computer_id: ComputerId,
     /// The node.
     pub node: NodeId,
+    /// Until when the installation has to be reactivated, if it has to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reactivation_until: Option<Timestamp>,
 }
 
 impl Receipt {
     /// The bytes that are signed: canonical protobuf with the fields in the order above, numbered from
-    /// 1, ids as bytes, the time in milliseconds since the Unix epoch.
+    /// 1, ids as bytes, times in milliseconds since the Unix epoch.
     fn message(&self) -> Vec<u8> {
         wire::ReceiptBody {
             support_id: self.support_id.to_string(),
@@ -44,6 +47,7 @@ impl Receipt {
             cluster_time_unix_ms: self.cluster_time.as_unix_ms(),
             computer_id: self.computer_id.as_bytes().to_vec(),
             node: self.node.0,
+            reactivation_until_unix_ms: self.reactivation_until.map(Timestamp::as_unix_ms),
         }
         .encode_to_vec()
     }

@@ -67,7 +67,7 @@ pub enum FileRefusal {
         /// This host's.
         computer_id: ComputerId,
     },
-    /// The product's version here is another one than the bound one.
+    /// The product's version here is another one than the bound one, and there is no time left to reactivate.
     #[error(
         "build {current} is not covered, the license is bound to {}; run 'quorate license reactivate'",
         shown(bound)
@@ -139,6 +139,12 @@ pub enum FileRefusal {
         /// The end of the grace.
         ended_at: Timestamp,
     },
+    /// The installation has changed, and the time to reactivate it is over.
+    #[error("the installation had to be reactivated until {ended_at}; run 'quorate license reactivate'")]
+    ReactivationRequired {
+        /// The end of the grace.
+        ended_at: Timestamp,
+    },
 }
 
 fn shown(build: &Option<BuildNumber>) -> &str {
@@ -188,6 +194,7 @@ impl FileRefusal {
             FileRefusal::ReceiptFromFuture { .. } => "receipt_from_future",
             FileRefusal::NotYetValid { .. } => "not_yet_valid",
             FileRefusal::Expired { .. } => "expired",
+            FileRefusal::ReactivationRequired { .. } => "reactivation_required",
         }
     }
 }

@@ -36,9 +36,9 @@ pub struct VerifiedLicense {
     pub node: BoundNode,
     /// The node's receipt.
     pub receipt: Receipt,
-    /// What the license is worth: `Licensed`, `Trial` or `Grace`.
+    /// What the license is worth: `Licensed`, `Trial`, `Grace` or `ReactivationGrace`.
     pub reason: CheckReason,
-    /// Days until term and grace are over; `None` if they never are.
+    /// Days until term or graces are over; `None` if they never are.
     pub days_left: Option<u32>,
 }
 
@@ -52,27 +52,26 @@ impl VerifiedLicense {
     }
 }
 
-/// Verifies a license file with no agent: signatures, this host's computer ID bound and its build
-/// covered, no newer license known, the receipt's origin and age, term and grace.
+/// Verifies a license file with no agent: signatures, this host's computer ID bound, no newer license known, the
+/// receipt's origin and age, term and grace, the build and whatever else needs a reactivation.
 ///
-/// The term is judged by the later of the host's time and the receipt's, so a clock that was set back
-/// prolongs nothing.
+/// What needs a reactivation is told by the receipt with the end of its grace. Of another build here that the receipt
+/// does not know yet, the grace runs from the receipt's time: the last at which the agent saw it wasn't there.
+///
+/// Times are judged by the later of the host's time and the receipt's, so a clock that was set back prolongs nothing.
 ///
 /// # Errors
 ///
 /// [`FileRefusal`], in this order: `Unreadable` or `UnknownFormat`, `BadSignature`, `UntrustedIssuer`,
-/// `IssuerNotValid`, `OtherInstallation`, `ForeignHost`, `BuildNotCovered`, `OlderFile` (by the
-/// caller's serial), `ReceiptMissing`, `ReceiptForeign`, `OlderFile` or `OlderBinding` (by the receipt),
-/// `ReceiptFromFuture`, `ReceiptOutdated`, `NotYetValid`, `Expired`.
+/// `IssuerNotValid`, `OtherInstallation`, `ForeignHost`, `OlderFile` (by the caller's serial), `ReceiptMissing`,
+/// `ReceiptForeign`, `OlderFile` or `OlderBinding` (by the receipt), `ReceiptFromFuture`, `ReceiptOutdated`,
+/// `NotYetValid`, `Expired`, `BuildNotCovered` or `ReactivationRequired`.
 pub fn verify_file(input: &VerifyInput<'_>) -> Result<VerifiedLicense, FileRefusal> {
     let (license, binding) = LicenseFile::from_text(input.file)?.open(input.roots)?;
     let (license, binding) = (license.claims, binding.claims);
 
     let foreign = || FileRefusal::ForeignHost { computer_id: *input.computer_id };
     let node = binding.node_on(input.computer_id).ok_or_else(foreign)?.clone();
-    if let Some(current) = input.build.filter(|build| node.build.as_ref() != Some(*build)) {
-        return Err(FileRefusal::BuildNotCovered { bound: node.build, current: current.clone() });
-    }
     not_older(&license, input.min_serial)?;
 
     let receipt = SignedReceipt::from_text(input.receipt.ok_or(FileRefusal::ReceiptMissing)?)?;
@@ -85,8 +84,20 @@ pub fn verify_file(input: &VerifyInput<'_>) -> Result<VerifiedLicense, FileRefus
     recent(&receipt, license.graces.receipt_max_age_days, input.now)?;
 
     let now = input.now.max(receipt.cluster_time);
-    let reason = term(&license, now)?;
-    let days_left = license.grace_ends_at().map(|end| now.days_until(end));
+    let in_term = term(&license, now)?;
+    let is_of_these = receipt.serial == license.serial && receipt.fence == binding.fence;
+    let told_until = receipt.reactivation_until.filter(|_| is_of_these);
+    let other_build = input.build.filter(|build| node.build.as_ref() != Some(*build));
+    let until = told_until
+        .or_else(|| other_build.map(|_| receipt.cluster_time.plus_days(license.graces.reactivation_days)));
+    if let Some(ended_at) = until.filter(|until| now >= *until) {
+        return Err(match other_build {
+            Some(current) => FileRefusal::BuildNotCovered { bound: node.build, current: current.clone() },
+            None => FileRefusal::ReactivationRequired { ended_at },
+        });
+    }
+    let reason = if until.is_some() { CheckReason::ReactivationGrace } else { in_term };
+    let days_left = license.grace_ends_at().into_iter().chain(until).min().map(|end| now.days_until(end));
     Ok(VerifiedLicense { license, binding, node, receipt, reason, days_left })
 }
 

@@ -30,6 +30,7 @@ impl Case {
             cluster_time: samples::issued_at(),
             computer_id: samples::computer_id(2),
             node: samples::node_id(2),
+            reactivation_until: None,
         };
         Case {
             license,
@@ -77,6 +78,8 @@ fn foreign_signer() -> IssuingKey {
 #[test]
 fn refusals_come_in_a_fixed_order() {
     let rows: [(&str, Change<Case>); 15] = [
+        ("reactivation_required", |c| c.receipt().reactivation_until = Some(c.now)),
+        ("build_not_covered", |c| c.build = Some("11.3.0".parse().unwrap())),
         ("expired", |c| {
             c.license.expires_at = Some(c.license.not_before.plus_ms(1));
             c.license.graces.expiry_days = 0;
@@ -93,8 +96,6 @@ fn refusals_come_in_a_fixed_order() {
         ("receipt_foreign", |c| c.receipt().computer_id = samples::computer_id(3)),
         ("receipt_missing", |c| c.receipt = None),
         ("older_file", |c| c.min_serial = Some(Serial(2))),
-        ("build_not_covered", |c| c.build = Some("11.3.0".parse().unwrap())),
-        ("build_not_covered", |c| c.binding.nodes[1].build = None),
         ("foreign_host", |c| c.computer_id = samples::computer_id(9)),
         ("other_installation", |c| c.binding.support_id = "OTHER".parse().unwrap()),
         ("untrusted_issuer", |c| c.signer = foreign_signer()),
@@ -127,7 +128,7 @@ fn every_field_of_a_receipt_is_signed() {
     let receipt = Case::good().receipt.unwrap();
     let signed = SignedReceipt::sign(receipt, &key);
     assert_eq!(SignedReceipt::from_text(&signed.to_text()).unwrap(), signed);
-    let changes: [Change<Receipt>; 8] = [
+    let changes: [Change<Receipt>; 9] = [
         |r| r.support_id = "OTHER".parse().unwrap(),
         |r| r.cluster_id = crate::ClusterId([1; 16]),
         |r| r.tenant = "other".parse().unwrap(),
@@ -136,6 +137,7 @@ fn every_field_of_a_receipt_is_signed() {
         |r| r.cluster_time = r.cluster_time.plus_ms(1),
         |r| r.computer_id = samples::computer_id(3),
         |r| r.node = samples::node_id(3),
+        |r| r.reactivation_until = Some(r.cluster_time),
     ];
     for (index, change) in changes.into_iter().enumerate() {
         let mut changed = signed.clone();
@@ -178,6 +180,52 @@ fn other_files_and_formats_are_told_apart() {
 fn a_host_without_a_known_build_is_covered() {
     let case = Case { build: None, ..Case::good() };
     assert!(case.verify().is_ok());
+}
+
+#[test]
+fn another_build_holds_for_the_grace_from_when_the_agent_saw_it_or_was_last_there() {
+    // With no agent since before the update: from its last receipt on.
+    let mut case = Case { build: Some("11.3.0".parse().unwrap()), ..Case::good() };
+    case.license.graces.reactivation_days = 10;
+    let last = samples::issued_at();
+    case.now = last.plus_days(10).plus_ms(-1);
+    let held = case.verify().unwrap();
+    assert_eq!((held.reason, held.days_left), (CheckReason::ReactivationGrace, Some(1)));
+    case.now = last.plus_days(10);
+    assert_eq!(case.verify().unwrap_err().code(), "build_not_covered");
+    // A build that was not known at the activation is another one too.
+    case.now = last;
+    case.binding.nodes[1].build = None;
+    assert_eq!(case.verify().unwrap().reason, CheckReason::ReactivationGrace);
+    // The agent goes on and tells of it: until then, however new the receipt is.
+    let until = last.plus_days(10);
+    case.receipt().reactivation_until = Some(until);
+    case.receipt().cluster_time = until.plus_ms(-1);
+    case.now = until.plus_ms(-1);
+    assert_eq!(case.verify().unwrap().days_left, Some(1));
+    case.now = until;
+    assert_eq!(case.verify().unwrap_err().code(), "build_not_covered");
+    // Reactivated, with the receipt not written yet.
+    case.license.serial = Serial(2);
+    case.binding.nodes[1].build = case.build.clone();
+    let held = case.verify().unwrap();
+    assert_eq!(held.reason, CheckReason::Licensed);
+    // Without a grace nothing holds, from the first moment.
+    let mut none = Case { build: Some("11.3.0".parse().unwrap()), ..Case::good() };
+    none.license.graces.reactivation_days = 0;
+    none.now = samples::issued_at();
+    assert_eq!(none.verify().unwrap_err().code(), "build_not_covered");
+}
+
+#[test]
+fn what_needs_a_reactivation_elsewhere_ends_here_as_for_the_agent() {
+    let mut case = Case::good();
+    let until = samples::issued_at().plus_days(10);
+    case.receipt().reactivation_until = Some(until);
+    case.now = until.plus_ms(-1);
+    assert_eq!(case.verify().unwrap().reason, CheckReason::ReactivationGrace);
+    case.now = until;
+    assert_eq!(case.verify().unwrap_err(), FileRefusal::ReactivationRequired { ended_at: until });
 }
 
 #[test]

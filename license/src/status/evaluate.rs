@@ -68,6 +68,7 @@ fn living(input: &StatusInput<'_>, license: &License, binding: &Binding) -> Stat
     let since = input.reactivation_required_since.unwrap_or(now);
     let reactivation_until = stops_later.then(|| since.plus_days(license.graces.reactivation_days));
 
+    let nothing_missing = difference.missing.is_empty();
     let mut reasons = difference.builds;
     let added: Vec<_> = difference.unbound.iter().map(|unbound| unbound.node).collect();
     if too_many_missing || !added.is_empty() {
@@ -78,7 +79,9 @@ fn living(input: &StatusInput<'_>, license: &License, binding: &Binding) -> Stat
     }
 
     let (status, next_step) = if !reasons.is_empty() {
-        (LicenseStatus::ReactivationRequired { reasons }, NextStep::Reactivate)
+        // The portal refuses a reactivation while a bound computer is missing, whatever else it is needed for.
+        let next_step = if nothing_missing { NextStep::Reactivate } else { NextStep::Transfer };
+        (LicenseStatus::ReactivationRequired { reasons }, next_step)
     } else if in_expiry_grace {
         (LicenseStatus::Grace, if trial { NextStep::Purchase } else { NextStep::Renew })
     } else if trial {

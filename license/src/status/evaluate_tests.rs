@@ -56,6 +56,12 @@ impl Case {
         self.binding.as_mut().unwrap()
     }
 
+    fn binding_if_any(&mut self, change: impl FnOnce(&mut Binding)) {
+        if let Some(binding) = &mut self.binding {
+            change(binding);
+        }
+    }
+
     fn lose(&mut self, index: u8) {
         self.nodes.retain(|node| node.id != node_id(index));
     }
@@ -79,6 +85,10 @@ impl Case {
 
 fn required(reasons: impl Into<Vec<ReactivationReason>>) -> LicenseStatus {
     LicenseStatus::ReactivationRequired { reasons: reasons.into() }
+}
+
+fn invalid(reason: InvalidReason) -> LicenseStatus {
+    LicenseStatus::Invalid { reason }
 }
 
 fn nodes_changed(missing: &[u8], added: &[u8]) -> ReactivationReason {
@@ -198,7 +208,7 @@ fn every_case_has_its_status() {
             },
             required([nodes_changed(&[2, 3], &[])]),
             Some(21),
-            NextStep::Reactivate,
+            NextStep::Transfer,
         ),
         (
             "a node missing, no tolerance",
@@ -208,7 +218,7 @@ fn every_case_has_its_status() {
             },
             required([nodes_changed(&[4], &[])]),
             Some(21),
-            NextStep::Reactivate,
+            NextStep::Transfer,
         ),
         ("a node joined", |c| c.join(5), required([nodes_changed(&[], &[5])]), Some(7), NextStep::Reactivate),
         (
@@ -219,7 +229,7 @@ fn every_case_has_its_status() {
             },
             required([nodes_changed(&[4], &[5])]),
             Some(7),
-            NextStep::Reactivate,
+            NextStep::Transfer,
         ),
         (
             "a build changed",
@@ -258,6 +268,20 @@ fn every_case_has_its_status() {
             NextStep::Reactivate,
         ),
         (
+            "a build changed, a node is missing",
+            |c| {
+                c.lose(3);
+                c.nodes[1].build = Some(build("11.3.0"));
+            },
+            required([ReactivationReason::BuildChanged {
+                node: node_id(2),
+                bound: Some(build("11.2.0")),
+                current: build("11.3.0"),
+            }]),
+            Some(21),
+            NextStep::Transfer,
+        ),
+        (
             "a node set up anew on its host",
             |c| c.nodes[2].id = node_id(9),
             LicenseStatus::Active,
@@ -272,7 +296,7 @@ fn every_case_has_its_status() {
             },
             required([nodes_changed(&[3], &[3])]),
             Some(7),
-            NextStep::Reactivate,
+            NextStep::Transfer,
         ),
         (
             "a node in another role",
@@ -282,7 +306,7 @@ fn every_case_has_its_status() {
             },
             required([nodes_changed(&[4], &[4])]),
             Some(6),
-            NextStep::Reactivate,
+            NextStep::Transfer,
         ),
     ];
     for (name, change, status, days_left, next_step) in rows {
@@ -301,27 +325,54 @@ fn every_case_has_its_status() {
     }
 }
 
-/// The changes add up, so each row stands above the ones before it.
+/// Each row stands above the ones before it: with any two of them, in whichever order they came, it is the later one's
+/// status; and so it is with all of them up to there.
 #[test]
 fn statuses_have_a_fixed_precedence() {
-    let rows: [(&str, Change<Case>); 9] = [
-        ("active", |_| {}),
-        ("trial", |c| c.license().kind = LicenseKind::Trial),
-        ("grace", |c| c.now = c.license().expires_at.unwrap()),
-        ("reactivation_required", |c| c.restored = true),
-        ("expired", |c| c.license().graces.expiry_days = 0),
-        ("invalid", |c| {
-            let later = c.now.plus_days(1);
-            c.license().not_before = later;
-        }),
-        ("invalid", |c| c.binding().support_id = "OTHER".parse().unwrap()),
-        ("invalid", |c| c.binding = None),
-        ("unlicensed", |c| c.license = None),
+    type Row = (Change<Case>, fn() -> LicenseStatus);
+    let rows: [Row; 11] = [
+        (|_| {}, || LicenseStatus::Active),
+        (|c| c.license().kind = LicenseKind::Trial, || LicenseStatus::Trial),
+        (|c| c.license().expires_at = Some(c.now.plus_ms(-1)), || LicenseStatus::Grace),
+        (|c| c.restored = true, || required([ReactivationReason::Restored])),
+        (
+            |c| (c.restored, c.license().graces.reactivation_days) = (true, 0),
+            || required([ReactivationReason::Restored]),
+        ),
+        (
+            |c| {
+                c.license().expires_at = Some(c.now.plus_ms(-1));
+                c.license().graces.expiry_days = 0;
+            },
+            || LicenseStatus::Expired,
+        ),
+        (
+            |c| c.license().not_before = issued_at().plus_days(2),
+            || invalid(InvalidReason::NotYetValid { not_before: issued_at().plus_days(2) }),
+        ),
+        (
+            |c| c.binding_if_any(|b| b.support_id = "OTHER".parse().unwrap()),
+            || invalid(InvalidReason::OtherInstallation),
+        ),
+        (|c| c.binding_if_any(|b| b.cluster_id.0 = [9; 16]), || invalid(InvalidReason::OtherInstallation)),
+        (|c| c.binding = None, || invalid(InvalidReason::BindingMissing)),
+        (|c| c.license = None, || LicenseStatus::Unlicensed),
     ];
-    let mut case = Case::good();
-    for (expected, change) in rows {
-        change(&mut case);
-        assert_eq!(case.evaluate().status.as_str(), expected);
+    let mut all = Case::good();
+    for (above, (change, expected)) in rows.iter().enumerate() {
+        change(&mut all);
+        assert_eq!(all.evaluate().status, expected(), "all up to row {above}");
+        for (below, (other, _)) in rows[..above].iter().enumerate() {
+            for [first, second] in [[other, change], [change, other]] {
+                let mut case = Case::good();
+                first(&mut case);
+                if case.license.is_some() {
+                    second(&mut case);
+                }
+                let status = case.evaluate().status;
+                assert_eq!(status, expected(), "rows {below} and {above}");
+            }
+        }
     }
 }
 

@@ -228,6 +228,8 @@ pub enum NextStep {
     Wait,
     /// Join the node anew.
     JoinAgain,
+    /// Bring the missing bound computers back, or have the license transferred.
+    Transfer,
 }
 
 impl NextStep {
@@ -249,6 +251,9 @@ impl NextStep {
             NextStep::Wait => "Wait until the license begins, or correct the clocks of the nodes.",
             NextStep::JoinAgain => {
                 "This node was taken out of the cluster: move its data directory away and run 'quorate join' with a new token."
+            }
+            NextStep::Transfer => {
+                "Bring the bound computers that are missing back, then run 'quorate license reactivate'; if one never comes back, it is a transfer: ask the vendor, naming the Support ID."
             }
         }
     }

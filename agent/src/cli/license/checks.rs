@@ -4,18 +4,19 @@ use quorate_license::FileRefusal;
 use serde::Serialize;
 
 /// The checks in the order in which [`quorate_license::verify_file`] makes them, each with what it means.
-const CHECKS: [(&str, &str); 11] = [
+const CHECKS: [(&str, &str); 12] = [
     ("readable", "the license file can be read"),
     ("signature", "its signatures are good, by a trusted root key"),
     ("installation", "license and binding belong together"),
     ("host", "this host's computer ID is bound"),
-    ("build", "the product's version is covered"),
     ("receipt", "there is a receipt that can be read"),
     ("receipt_origin", "the receipt is this host's, for this license"),
     ("newest", "no newer license or binding was known here"),
     ("receipt_age", "the receipt is recent, and not from the future"),
     ("begin", "the license's time has come"),
     ("term", "the license's term and grace are not over"),
+    ("build", "the product's version is covered, or there is time to reactivate"),
+    ("reactivation", "the installation needs no reactivation, or there is time for it"),
 ];
 
 /// One check with its result.
@@ -98,5 +99,6 @@ fn failed_check(refusal: &FileRefusal) -> &'static str {
         FileRefusal::ReceiptOutdated { .. } | FileRefusal::ReceiptFromFuture { .. } => "receipt_age",
         FileRefusal::NotYetValid { .. } => "begin",
         FileRefusal::Expired { .. } => "term",
+        FileRefusal::ReactivationRequired { .. } => "reactivation",
     }
 }

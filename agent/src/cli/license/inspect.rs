@@ -1,6 +1,7 @@
 //! `quorate license inspect`: a license file and its receipt on their own, checked as the product does it.
 //!
-//! Asks no node. The host's computer ID comes from the configuration, where `--computer-id` doesn't say it.
+//! Asks no node. What the arguments don't say comes from this node's configuration: the file, the trusted root keys, the
+//! host's computer ID and the product's version.
 
 use std::{
     ffi::OsStr,
@@ -10,8 +11,8 @@ use std::{
 
 use clap::Args;
 use quorate_license::{
-    Binding, BuildNumber, ComputerId, FileRefusal, License, LicenseFile, Receipt, RootPublicKey,
-    SignedReceipt, Timestamp, TrustRoots, VerifyInput, verify_file,
+    Binding, BuildNumber, CheckReason, ComputerId, FileRefusal, License, LicenseFile, Receipt, RootPublicKey,
+    SignedReceipt, TenantId, Timestamp, TrustRoots, VerifyInput, verify_file,
 };
 use serde::Serialize;
 
@@ -19,7 +20,7 @@ use super::{
     super::{
         Context, Exit,
         args::DEFAULT_CONFIG,
-        error::CliError,
+        error::{CliError, UsageError},
         output::{Page, Present, or_dash, yes_no},
     },
     checks::{Check, account},
@@ -28,18 +29,23 @@ use super::{
 use crate::{
     clock,
     config::{Config, ConfigError},
+    data_dir,
     host::identity,
 };
 
 /// Arguments of `license inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// The license file: licenses/TENANT.lic in a node's data directory.
+    /// The license file; by default this node's own, licenses/TENANT.lic in its data directory.
     #[arg(value_name = "FILE")]
-    file: PathBuf,
+    file: Option<PathBuf>,
 
-    /// The vendor's root key; several are parted by commas.
-    #[arg(long, value_name = "ROOT", value_delimiter = ',', required = true)]
+    /// The tenant whose file it is, where none is named.
+    #[arg(long, value_name = "TENANT", default_value = "default", conflicts_with = "file")]
+    tenant: TenantId,
+
+    /// The vendor's root key; several are parted by commas. By default those that this node trusts.
+    #[arg(long, value_name = "ROOT", value_delimiter = ',')]
     trust: Vec<RootPublicKey>,
 
     /// The receipt; by default the .receipt beside the file, if there is one.
@@ -50,7 +56,8 @@ pub(crate) struct InspectArgs {
     #[arg(long, value_name = "ID")]
     computer_id: Option<ComputerId>,
 
-    /// Check for this version of the product; by default for this node's own, by its configuration.
+    /// Check for this version of the product, before an update to it; by default for this node's own, by its
+    /// configuration.
     #[arg(long, value_name = "BUILD")]
     build: Option<BuildNumber>,
 
@@ -63,7 +70,7 @@ pub(crate) struct InspectArgs {
 struct Inspection {
     file: String,
     valid: bool,
-    /// `ok`, or the code of the refusal.
+    /// `ok`, `reactivation_grace` if it holds for the grace alone, or the code of the refusal.
     code: &'static str,
     computer_id: ComputerId,
     at: Timestamp,
@@ -81,20 +88,38 @@ pub(super) fn run(context: &Context, args: &InspectArgs) -> Result<Exit, CliErro
         Some(id) => id,
         None => this_host(&context.global.config)?,
     };
-    let file = read("license file", &args.file)?;
-    let receipt = receipt_text(args)?;
+    let path = match &args.file {
+        Some(path) => path.clone(),
+        None => {
+            let folder = Config::load(&context.global.config)?.node.data_dir.join(data_dir::LICENSES);
+            folder.join(format!("{}.lic", args.tenant))
+        }
+    };
+    let trust = if args.trust.is_empty() { trusted(&context.global.config)? } else { args.trust.clone() };
+    let file = read("license file", &path)?;
+    let receipt = receipt_text(args.receipt.as_deref(), &path)?;
     let question = Question {
-        name: args.file.display().to_string(),
+        name: path.display().to_string(),
         file,
         receipt,
-        roots: TrustRoots(args.trust.clone()),
+        roots: TrustRoots(trust),
         computer_id,
         build: args.build.clone().or_else(|| this_build(&context.global.config)),
         at: args.at.unwrap_or_else(clock::now),
     };
     let (inspection, refusal) = question.answer();
     context.output.print(&inspection)?;
-    refusal.map_or(Ok(Exit::Ok), |refusal| Err(refusal.into()))
+    refusal.map_or(Ok(inspection.exit()), |refusal| Err(refusal.into()))
+}
+
+/// The root keys that this node trusts.
+fn trusted(config: &Path) -> Result<Vec<RootPublicKey>, CliError> {
+    let roots = match Config::load(config) {
+        Ok(config) => config.license.trust_roots,
+        Err(ConfigError::NoFile { path }) if path == Path::new(DEFAULT_CONFIG) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    if roots.is_empty() { Err(UsageError::NoTrustRoots.into()) } else { Ok(roots) }
 }
 
 /// This host's computer ID: as the configuration says, or the operating system's own where no node is
@@ -116,11 +141,11 @@ fn this_build(config: &Path) -> Option<BuildNumber> {
 }
 
 /// The receipt that was named, or the one beside the file. That there is none is for the checks to tell.
-fn receipt_text(args: &InspectArgs) -> Result<Option<String>, CliError> {
-    match &args.receipt {
+fn receipt_text(named: Option<&Path>, file: &Path) -> Result<Option<String>, CliError> {
+    match named {
         Some(path) => read("receipt", path).map(Some),
-        None if args.file.extension() == Some(OsStr::new("receipt")) => Ok(None),
-        None => match read("receipt", &args.file.with_extension("receipt")) {
+        None if file.extension() == Some(OsStr::new("receipt")) => Ok(None),
+        None => match read("receipt", &file.with_extension("receipt")) {
             Err(CliError::File { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
             other => other.map(Some),
         },
@@ -155,12 +180,17 @@ impl Question {
         let opened = LicenseFile::from_text(&self.file).and_then(|file| file.open(&self.roots)).ok();
         let (license, binding) = opened.map(|(license, binding)| (license.claims, binding.claims)).unzip();
         let receipt = self.receipt.as_deref().and_then(|text| SignedReceipt::from_text(text).ok());
-        let days_left = verified.as_ref().ok().and_then(|verified| verified.days_left);
+        let held = verified.as_ref().ok();
+        let days_left = held.and_then(|verified| verified.days_left);
+        let holds_as = match held.map(|verified| &verified.reason) {
+            Some(CheckReason::ReactivationGrace) => CheckReason::ReactivationGrace.code(),
+            _ => "ok",
+        };
         let refusal = verified.err();
         let inspection = Inspection {
             file: self.name.clone(),
             valid: refusal.is_none(),
-            code: refusal.as_ref().map_or("ok", FileRefusal::code),
+            code: refusal.as_ref().map_or(holds_as, FileRefusal::code),
             computer_id: self.computer_id,
             at: self.at,
             days_left,
@@ -173,13 +203,22 @@ impl Question {
     }
 }
 
+impl Inspection {
+    /// Of a file that holds.
+    fn exit(&self) -> Exit {
+        let soon = self.days_left.is_some_and(|days| days <= show::SOON_DAYS);
+        if soon || self.code != "ok" { Exit::ExpiringSoon } else { Exit::Ok }
+    }
+}
+
 impl Present for Inspection {
     fn page(&self, page: &mut Page) {
+        let in_grace = self.code == CheckReason::ReactivationGrace.code();
         page.fields(&[
             ("File", self.file.clone()),
             ("Checked for host", self.computer_id.to_string()),
             ("Checked for time", self.at.to_string()),
-            ("Valid", yes_no(self.valid).to_owned()),
+            ("Valid", if in_grace { "yes, for the grace".to_owned() } else { yes_no(self.valid).to_owned() }),
             ("Days left", or_dash(self.days_left)),
         ]);
         page.gap();
@@ -253,6 +292,7 @@ mod tests {
             cluster_time: time("2026-01-02T00:00:00Z"),
             computer_id: computer_id(2),
             node: NodeId::new(1, 2),
+            reactivation_until: None,
         };
         let file = LicenseFile::new(&signer.sign(&license).unwrap(), &signer.sign(&binding).unwrap());
         Question {
@@ -295,7 +335,10 @@ mod tests {
                 q.roots = TrustRoots(vec![RootKey::from_seed([9; 32]).unwrap().public()]);
             }),
             ("host", "foreign_host", |q| q.computer_id = computer_id(9)),
-            ("build", "build_not_covered", |q| q.build = Some("7.0".parse().unwrap())),
+            ("build", "build_not_covered", |q| {
+                q.build = Some("7.0".parse().unwrap());
+                q.at = time("2026-02-01T00:00:00Z");
+            }),
             ("receipt", "receipt_missing", |q| q.receipt = None),
             ("receipt", "unreadable", |q| q.receipt = Some("{".to_owned())),
             ("receipt_origin", "receipt_foreign", |q| q.computer_id = computer_id(1)),
@@ -321,18 +364,10 @@ mod tests {
     fn the_receipt_beside_the_file_is_taken() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("default.lic");
-        let args = |receipt: Option<PathBuf>| InspectArgs {
-            file: file.clone(),
-            trust: vec![root().public()],
-            receipt,
-            computer_id: None,
-            build: None,
-            at: None,
-        };
-        assert_eq!(receipt_text(&args(None)).unwrap(), None);
+        assert_eq!(receipt_text(None, &file).unwrap(), None);
         fs::write(folder.path().join("default.receipt"), "beside").unwrap();
-        assert_eq!(receipt_text(&args(None)).unwrap().as_deref(), Some("beside"));
-        let named = receipt_text(&args(Some(folder.path().join("none"))));
+        assert_eq!(receipt_text(None, &file).unwrap().as_deref(), Some("beside"));
+        let named = receipt_text(Some(&folder.path().join("none")), &file);
         assert!(matches!(named, Err(CliError::File { what: "receipt", .. })));
     }
 }

@@ -1,7 +1,7 @@
 //! `quorate license show`: the license, what it is worth now, and what to do next.
 
 use quorate_license::{ANNOUNCED_DAYS, License, TenantId, Timestamp};
-use quorate_proto::v1::{LicenseSummary, ShowLicenseResponse};
+use quorate_proto::v1::{LicenseSummary, RefusedNode, ShowLicenseResponse};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use super::super::{
 };
 
 /// What ends within so many days is announced by the exit code, as everywhere else.
-const SOON_DAYS: u32 = ANNOUNCED_DAYS[0];
+pub(super) const SOON_DAYS: u32 = ANNOUNCED_DAYS[0];
 
 #[derive(Serialize)]
 struct Shown {
@@ -24,10 +24,20 @@ struct Shown {
     next_step: Option<String>,
     reasons: Vec<String>,
     endings: Vec<Ending>,
+    refused: Vec<Refused>,
     license: Option<Value>,
     binding: Option<Value>,
     #[serde(skip)]
     claims: Option<License>,
+}
+
+/// A node on which `Check` refuses now.
+#[derive(Serialize)]
+struct Refused {
+    node: String,
+    reason: String,
+    #[serde(skip)]
+    asked: bool,
 }
 
 pub(super) async fn run(context: &Context, tenant: TenantId) -> Result<Exit, CliError> {
@@ -50,6 +60,7 @@ impl Shown {
             next_step: wire::text(summary.next_step),
             reasons: summary.reasons,
             endings: summary.endings.into_iter().map(Ending::from).collect(),
+            refused: summary.refused.into_iter().map(Refused::from).collect(),
             claims: super::claims(&answer.license_json)?,
             license: value(&answer.license_json)?,
             binding: value(&answer.binding_json)?,
@@ -60,10 +71,18 @@ impl Shown {
         match (self.status.as_str(), self.days_left) {
             ("unlicensed" | "expired" | "invalid", _) => Exit::NotLicensed,
             _ if self.license.is_none() => Exit::NotLicensed,
+            _ if self.refused.iter().any(|refused| refused.asked) => Exit::NotLicensed,
+            _ if !self.refused.is_empty() => Exit::ExpiringSoon,
             _ if !self.endings.is_empty() => Exit::ExpiringSoon,
             (_, Some(days)) if days <= SOON_DAYS => Exit::ExpiringSoon,
             _ => Exit::Ok,
         }
+    }
+}
+
+impl From<RefusedNode> for Refused {
+    fn from(refused: RefusedNode) -> Self {
+        Refused { node: refused.node, reason: refused.reason, asked: refused.asked }
     }
 }
 
@@ -91,6 +110,9 @@ impl Present for Shown {
         }
         for ending in &self.endings {
             page.line(format!("- {ending}"));
+        }
+        for Refused { node, reason, .. } in &self.refused {
+            page.line(format!("- the product is refused on {node}: {reason}"));
         }
         if let Some(step) = &self.next_step {
             page.gap();
@@ -179,6 +201,13 @@ mod tests {
         }
         let nothing = ShowLicenseResponse::default();
         assert_eq!(Shown::new(TenantId::default_tenant(), nothing).unwrap().exit(), Exit::NotLicensed);
+        // The grace of a reactivation is over, or that of a node.
+        let mut over = shown("reactivation_required", Some(0), true);
+        let refused = |asked| Refused { node: "sp-1".into(), reason: "node_unbound".into(), asked };
+        over.refused = vec![refused(false)];
+        assert_eq!(over.exit(), Exit::ExpiringSoon);
+        over.refused.push(refused(true));
+        assert_eq!(over.exit(), Exit::NotLicensed);
         // A perpetual license whose support ends.
         let mut support = shown("active", Some(20), true);
         support.days_left = None;
