@@ -207,6 +207,11 @@ pub struct AddOrder {
 pub enum Installation {
     /// Show all installations.
     List,
+    /// Find the installation that a customer speaks of.
+    Find {
+        /// What the customer can tell: a node's computer ID, the cluster's id, or the number of a used order.
+        what: String,
+    },
     /// Show one installation: nodes, orders, history, restores, the last telemetry.
     Show {
         /// Its Support ID.

@@ -88,6 +88,8 @@ fn add(a: Quantity, b: Quantity) -> Quantity {
 
 #[cfg(test)]
 mod tests {
+    use quorate_license::TenantId;
+
     use super::*;
     use crate::store::orders::{Terms, Usage};
 
@@ -120,6 +122,7 @@ mod tests {
             created_at: now(),
             usage: Some(Usage {
                 support_id: "QS-0000".parse().unwrap(),
+                tenant: TenantId::default_tenant(),
                 activated_at: now(),
                 expires_at: days.map(|days| now().plus_days(days)),
                 support_until: None,
@@ -184,6 +187,7 @@ mod tests {
         assert_eq!(Entitled::sum(&[], now()), None);
         let trial = Trial {
             support_id: "QS-0000".parse().unwrap(),
+            tenant: TenantId::default_tenant(),
             started_at: now(),
             ends_at: now().plus_days(30),
             entitlements: vec![Entitlement {

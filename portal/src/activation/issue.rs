@@ -2,7 +2,7 @@
 
 use quorate_license::{
     Binding, BoundNode, ComputerId, DAY_MS, Fence, IntegrityKey, IntegrityKeyError, License, OrderId, Serial,
-    SupportId, Timestamp,
+    SupportId, TenantId, Timestamp,
 };
 
 use super::{
@@ -46,10 +46,10 @@ pub(super) async fn issue(
     let key = &request.key;
     let Permit { ground, brings } = permit;
     let installation = settle(conn, key, ground, &brings, now).await?;
-    let order_id = bring(conn, brings, &installation.support_id, now).await?;
+    let order_id = bring(conn, brings, &installation.support_id, &key.tenant, now).await?;
     let nodes = bound_nodes(key);
     installations::pin(conn, &installation.support_id, &nodes).await?;
-    let entitled = entitled(conn, &installation.support_id, &nodes, now).await?;
+    let entitled = entitled(conn, &installation.support_id, &key.tenant, &nodes, now).await?;
     let binding = binding(key, &installation, nodes, policy, now);
     let license = license(key, &installation, entitled, policy, now);
     if issuing_keys::is_revoked(conn, signer.key_id()).await? {
@@ -135,12 +135,13 @@ async fn bring(
     conn: &mut Conn,
     brings: Brings,
     support_id: &SupportId,
+    tenant: &TenantId,
     now: Timestamp,
 ) -> Result<Option<OrderId>, ActivationError> {
     match brings {
         Brings::Order(order) => {
             if order.usage.is_none() {
-                let usage = terms::begin(conn, &order, support_id, now).await?;
+                let usage = terms::begin(conn, &order, support_id, tenant, now).await?;
                 orders::put_on_installation(conn, &order.order_id, &usage).await?;
             }
             Ok(Some(order.order_id))
@@ -153,14 +154,15 @@ async fn bring(
     }
 }
 
-/// What the orders of the installation, or its trial, license now.
+/// What the orders of the tenant, or its trial, license now.
 async fn entitled(
     conn: &mut Conn,
     support_id: &SupportId,
+    tenant: &TenantId,
     nodes: &[BoundNode],
     now: Timestamp,
 ) -> Result<Entitled, ActivationError> {
-    let orders = orders::of_installation(conn, support_id).await?;
+    let orders = orders::of_tenant(conn, support_id, tenant).await?;
     if !orders.is_empty() {
         let ended = || Refusal::OrdersEnded {
             support_id: support_id.clone(),
@@ -168,7 +170,8 @@ async fn entitled(
         };
         return Ok(Entitled::sum(&orders, now).ok_or_else(ended)?);
     }
-    let Some(trial) = trials::find(conn, support_id).await? else {
+    let trial = trials::find(conn, support_id).await?;
+    let Some(trial) = trial.filter(|trial| trial.tenant == *tenant) else {
         return Err(Refusal::OrdersEnded { support_id: support_id.clone(), orders: Vec::new() }.into());
     };
     // Whoever is in it has had its trial, those that joined during it too.

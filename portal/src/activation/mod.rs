@@ -23,4 +23,4 @@ mod verify;
 pub use refusal::Refusal;
 pub use request::RequestBody;
 pub use service::{ActivationError, ActivationService, Answer};
-pub(crate) use terms::added;
+pub(crate) use terms::{added, renew};

@@ -1,7 +1,7 @@
 //! When the term and the support of an order begin to run: at its first use. The rules for people are in
 //! `docs/license-rules.md`.
 
-use quorate_license::{SupportId, Timestamp};
+use quorate_license::{OrderId, SupportId, TenantId, Timestamp};
 
 use crate::store::{
     Conn, StoreError,
@@ -9,50 +9,49 @@ use crate::store::{
 };
 
 /// The ends of an order whose activation key is used for the first time. A renewal moves those of the
-/// orders that it renews; support alone goes on where the installation's support ends.
+/// orders that it renews; support alone goes on where the tenant's support ends.
 pub(super) async fn begin(
     conn: &mut Conn,
     order: &Order,
     support_id: &SupportId,
+    tenant: &TenantId,
     now: Timestamp,
 ) -> Result<Usage, StoreError> {
     let terms = &order.terms;
     let mut usage = Usage {
         support_id: support_id.clone(),
+        tenant: tenant.clone(),
         activated_at: now,
         expires_at: terms.term_days.map(|days| now.plus_days(days)),
         support_until: terms.support_days.map(|days| now.plus_days(days)),
     };
     if !terms.renews.is_empty() {
-        (usage.expires_at, usage.support_until) = (None, None);
-        for renewed in &terms.renews {
-            if let Some((expires_at, support_until)) = renew(conn, order, renewed, now).await? {
-                usage.expires_at = usage.expires_at.max(expires_at);
-                usage.support_until = usage.support_until.max(support_until);
-            }
-        }
+        let days = (terms.term_days, terms.support_days);
+        (usage.expires_at, usage.support_until) = renew(conn, &terms.renews, days, now).await?;
     } else if terms.entitlements.is_empty() {
-        let others = orders::of_installation(conn, support_id).await?;
+        let others = orders::of_tenant(conn, support_id, tenant).await?;
         let supported = others.iter().filter_map(|other| other.usage.as_ref()?.support_until).max();
         usage.support_until = added(supported, terms.support_days, now);
     }
     Ok(usage)
 }
 
-/// Adds the renewal's days to a renewed order; its new ends.
-async fn renew(
+/// Adds days of term and of support to the ends of the renewed orders that are used; the last ends of them.
+pub(crate) async fn renew(
     conn: &mut Conn,
-    renewal: &Order,
-    renewed: &quorate_license::OrderId,
+    renewed: &[OrderId],
+    (term_days, support_days): (Option<u32>, Option<u32>),
     now: Timestamp,
-) -> Result<Option<(Option<Timestamp>, Option<Timestamp>)>, StoreError> {
-    let Some(usage) = orders::find(conn, renewed).await?.and_then(|order| order.usage) else {
-        return Ok(None);
-    };
-    let expires_at = added(usage.expires_at, renewal.terms.term_days, now);
-    let support_until = added(usage.support_until, renewal.terms.support_days, now);
-    orders::set_ends(conn, renewed, expires_at, support_until).await?;
-    Ok(Some((expires_at, support_until)))
+) -> Result<(Option<Timestamp>, Option<Timestamp>), StoreError> {
+    let mut last = (None, None);
+    for order_id in renewed {
+        let Some(usage) = orders::find(conn, order_id).await?.and_then(|order| order.usage) else { continue };
+        let expires_at = added(usage.expires_at, term_days, now);
+        let support_until = added(usage.support_until, support_days, now);
+        orders::set_ends(conn, order_id, expires_at, support_until).await?;
+        last = (last.0.max(expires_at), last.1.max(support_until));
+    }
+    Ok(last)
 }
 
 /// The end with further days: from the end on while it lies ahead, otherwise from now on.

@@ -42,6 +42,9 @@ pub enum AdminError {
     /// There is no such installation.
     #[error("there is no installation with the Support ID {0}")]
     NoInstallation(SupportId),
+    /// No installation has this computer, cluster or order.
+    #[error("no installation has the computer ID, cluster id or order '{0}'")]
+    NothingFound(String),
     /// Nobody asked to be this installation.
     #[error("no cluster waits to become the installation {0} after a restore")]
     NoRestore(SupportId),
@@ -77,15 +80,11 @@ impl AdminError {
             AdminError::NoCustomer(_) => "customer_unknown",
             AdminError::NoFeature { .. } => "feature_unknown",
             AdminError::NoOrder(_) => "order_unknown",
-            AdminError::NoInstallation(_) => "installation_unknown",
+            AdminError::NoInstallation(_) | AdminError::NothingFound(_) => "installation_unknown",
             AdminError::NoRestore(_) => "restore_unknown",
             AdminError::KeyFileMissing { .. } => "key_file_missing",
             AdminError::Key(error) => error.code(),
-            AdminError::Store(StoreError::Unavailable(_) | StoreError::Busy | StoreError::AlreadyThere) => {
-                "database_unavailable"
-            }
-            AdminError::Store(StoreError::NotPrepared(_)) => "database_not_prepared",
-            AdminError::Store(StoreError::Unreadable { .. } | StoreError::Failed(_)) => "database_failed",
+            AdminError::Store(error) => error.code(),
             AdminError::Output(_) | AdminError::Json(_) => "output_failed",
         }
     }
@@ -100,6 +99,10 @@ impl AdminError {
             AdminError::NoFeature { .. } => "Check the name of the feature.",
             AdminError::NoOrder(_) => "See admin order list.",
             AdminError::NoInstallation(_) => "See admin installation list.",
+            AdminError::NothingFound(_) => {
+                "Compare it with what quorate status and quorate node list show. A computer that was bound once, and is no \
+                 longer, is not found; an order is found once it is used."
+            }
             AdminError::NoRestore(_) => {
                 "Let the cluster ask first: quorate license reactivate. See admin installation show."
             }
@@ -107,8 +110,7 @@ impl AdminError {
                 "Put the missing file back. If the issuing key is lost, run admin key rotate-issuing."
             }
             AdminError::Key(error) => error.hint(),
-            AdminError::Store(StoreError::NotPrepared(_)) => "Run admin init.",
-            AdminError::Store(_) => "Check the database and its address in the configuration.",
+            AdminError::Store(error) => error.hint(),
             AdminError::Output(_) | AdminError::Json(_) => "Check where the output goes.",
         }
     }

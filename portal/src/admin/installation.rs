@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    AdminError,
+    AdminError, find,
     history::{self, Step},
     output::{Shown, card, or_none, table},
 };
@@ -33,6 +33,10 @@ pub(super) async fn run(
             let mut tx = store.begin_read().await?;
             return Ok(Box::new(All(installations::list(&mut tx).await?)));
         }
+        cli::Installation::Find { what } => {
+            let mut tx = store.begin_read().await?;
+            return Ok(Box::new(All(find::find(&mut tx, &what).await?)));
+        }
         cli::Installation::Show { support_id } => support_id,
         cli::Installation::Block { support_id } => {
             block(&support_id, true, store).await?;
@@ -50,13 +54,13 @@ pub(super) async fn run(
     Ok(Box::new(show(support_id, config, store).await?))
 }
 
-async fn find(conn: &mut Conn, support_id: &SupportId) -> Result<Installation, AdminError> {
+async fn named(conn: &mut Conn, support_id: &SupportId) -> Result<Installation, AdminError> {
     installations::find(conn, support_id).await?.ok_or_else(|| AdminError::NoInstallation(support_id.clone()))
 }
 
 async fn show(support_id: SupportId, config: &Config, store: &Store) -> Result<View, AdminError> {
     let mut tx = store.begin_read().await?;
-    let installation = find(&mut tx, &support_id).await?;
+    let installation = named(&mut tx, &support_id).await?;
     let orders = orders::of_installation(&mut tx, &support_id).await?;
     let mut vendor_actions = vendor_actions::of(&mut tx, support_id.as_str()).await?;
     for order in &orders {
@@ -80,7 +84,7 @@ async fn show(support_id: SupportId, config: &Config, store: &Store) -> Result<V
 
 async fn block(support_id: &SupportId, on: bool, store: &Store) -> Result<(), AdminError> {
     let now = clock::now();
-    find(&mut *store.begin_read().await?, support_id).await?;
+    named(&mut *store.begin_read().await?, support_id).await?;
     store
         .retrying(async || {
             let mut tx = store.begin().await?;
@@ -100,7 +104,7 @@ async fn approve(
 ) -> Result<(), AdminError> {
     let asked = {
         let mut tx = store.begin_read().await?;
-        find(&mut tx, support_id).await?;
+        named(&mut tx, support_id).await?;
         restores::asked(&mut tx, support_id).await?
     };
     let mut waiting = asked

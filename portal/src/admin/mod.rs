@@ -3,6 +3,7 @@
 mod activation;
 mod customer;
 mod error;
+mod find;
 mod history;
 mod init;
 mod installation;

@@ -4,7 +4,7 @@ use quorate_license::{OrderId, Timestamp};
 
 use super::{AdminError, order::find};
 use crate::{
-    activation::added,
+    activation::{added, renew},
     clock,
     store::{
         Conn, Store, StoreError,
@@ -28,6 +28,12 @@ pub(super) async fn extend(
             return Ok(Err(AdminError::Usage("a perpetual order has no term to extend")));
         }
         match &order.usage {
+            // A renewal licenses nothing itself: its days count for the orders that it renewed.
+            Some(_) if !order.terms.renews.is_empty() => {
+                let (expires_at, support_until) =
+                    renew(conn, &order.terms.renews, (days, support_days), now).await?;
+                orders::set_ends(conn, order_id, expires_at, support_until).await?;
+            }
             Some(usage) => {
                 let expires_at = added(usage.expires_at, days, now);
                 let support_until = added(usage.support_until, support_days, now);

@@ -56,8 +56,7 @@ impl KeyError {
     pub fn code(&self) -> &'static str {
         match self {
             KeyError::Missing { .. } => "key_missing",
-            KeyError::File { .. } => "key_unusable",
-            KeyError::Certify(_) => "key_not_certified",
+            KeyError::File { .. } | KeyError::Certify(_) => "key_unusable",
         }
     }
 

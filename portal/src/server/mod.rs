@@ -79,8 +79,7 @@ impl ServeError {
     pub fn code(&self) -> &'static str {
         match self {
             ServeError::Key(error) => error.code(),
-            ServeError::Store(StoreError::NotPrepared(_)) => "database_not_prepared",
-            ServeError::Store(_) => "database_unavailable",
+            ServeError::Store(error) => error.code(),
             ServeError::Tls(_) => "certificate_unusable",
             ServeError::Listen { .. } => "address_unusable",
             ServeError::PidFile { .. } => "pid_file_unusable",
@@ -92,8 +91,7 @@ impl ServeError {
     pub fn hint(&self) -> &'static str {
         match self {
             ServeError::Key(error) => error.hint(),
-            ServeError::Store(StoreError::NotPrepared(_)) => "Run quorate-portal admin init.",
-            ServeError::Store(_) => "Check the database and its address in the configuration.",
+            ServeError::Store(error) => error.hint(),
             ServeError::Tls(_) => "Check [tls] in the configuration and the files that it names.",
             ServeError::Listen { .. } => "Check whether another process uses the address.",
             ServeError::PidFile { .. } => "Check the folder of the pid file.",

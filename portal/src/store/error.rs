@@ -30,6 +30,27 @@ pub enum StoreError {
     Failed(#[source] sqlx::Error),
 }
 
+impl StoreError {
+    /// The stable code, of a command that ends with it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            StoreError::Unavailable(_) | StoreError::Busy | StoreError::AlreadyThere => {
+                "database_unavailable"
+            }
+            StoreError::NotPrepared(_) => "database_not_prepared",
+            StoreError::Unreadable { .. } | StoreError::Failed(_) => "database_failed",
+        }
+    }
+
+    /// What to do now.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            StoreError::NotPrepared(_) => "Run quorate-portal admin init.",
+            _ => "Check the database and its address in the configuration.",
+        }
+    }
+}
+
 /// Whether the same work, done again, can succeed.
 pub trait Retryable {
     /// True when another transaction was first.

@@ -5,7 +5,7 @@
 
 use std::{fmt, str::FromStr};
 
-use quorate_license::{Entitlement, OrderId, SupportId, Timestamp};
+use quorate_license::{Entitlement, OrderId, SupportId, TenantId, Timestamp};
 use serde::Serialize;
 use sqlx::any::AnyRow;
 
@@ -18,7 +18,7 @@ macro_rules! select {
         concat!(
             "SELECT o.order_id, o.customer, o.product, o.kind, o.term_days, o.support_days, o.activate_by, ",
             "o.revoked_at, o.created_at, o.for_support_id, o.blocked_at, o.transfers_per_year, ",
-            "k.last5, i.support_id, i.activated_at, i.expires_at, i.support_until ",
+            "k.last5, i.support_id, i.tenant, i.activated_at, i.expires_at, i.support_until ",
             "FROM orders o JOIN activation_keys k ON k.order_id = o.order_id ",
             "LEFT JOIN installation_orders i ON i.order_id = o.order_id ",
             $rest
@@ -101,6 +101,8 @@ pub struct Order {
 pub struct Usage {
     /// The installation.
     pub support_id: SupportId,
+    /// The tenant of the installation that it licenses.
+    pub tenant: TenantId,
     /// When its activation key was first used.
     pub activated_at: Timestamp,
     /// When its term ends; `None` for a perpetual order.
@@ -270,6 +272,23 @@ pub async fn of_installation(conn: &mut Conn, support_id: &SupportId) -> Result<
     read_all(conn, &rows).await
 }
 
+/// The orders that license one tenant of an installation, by number.
+///
+/// # Errors
+/// The database fails.
+pub async fn of_tenant(
+    conn: &mut Conn,
+    support_id: &SupportId,
+    tenant: &TenantId,
+) -> Result<Vec<Order>, StoreError> {
+    let rows = sqlx::query(select!("WHERE i.support_id = $1 AND i.tenant = $2 ORDER BY o.order_id"))
+        .bind(support_id.as_str())
+        .bind(tenant.as_str())
+        .fetch_all(&mut *conn)
+        .await?;
+    read_all(conn, &rows).await
+}
+
 /// Puts an order on an installation.
 ///
 /// # Errors
@@ -280,11 +299,12 @@ pub async fn put_on_installation(
     usage: &Usage,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO installation_orders (order_id, support_id, activated_at, expires_at, support_until) \
-         VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO installation_orders (order_id, support_id, tenant, activated_at, expires_at, support_until) \
+         VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(order_id.as_str())
     .bind(usage.support_id.as_str())
+    .bind(usage.tenant.as_str())
     .bind(usage.activated_at.as_unix_ms())
     .bind(usage.expires_at.map(Timestamp::as_unix_ms))
     .bind(usage.support_until.map(Timestamp::as_unix_ms))
@@ -370,6 +390,7 @@ async fn read(conn: &mut Conn, found: &AnyRow) -> Result<Order, StoreError> {
     let usage = match row::parse_opt::<SupportId>(found, "support_id")? {
         Some(support_id) => Some(Usage {
             support_id,
+            tenant: row::parse(found, "tenant")?,
             activated_at: row::time(found, "activated_at")?,
             expires_at: row::time_opt(found, "expires_at")?,
             support_until: row::time_opt(found, "support_until")?,

@@ -1,6 +1,6 @@
 //! Trials: one for each installation, and never a second one for any of its computers.
 
-use quorate_license::{ComputerId, Entitlement, SupportId, Timestamp};
+use quorate_license::{ComputerId, Entitlement, SupportId, TenantId, Timestamp};
 use serde::Serialize;
 
 use super::{Conn, StoreError, row};
@@ -10,6 +10,8 @@ use super::{Conn, StoreError, row};
 pub struct Trial {
     /// The installation.
     pub support_id: SupportId,
+    /// The tenant that it licenses.
+    pub tenant: TenantId,
     /// When it began.
     pub started_at: Timestamp,
     /// When it ends.
@@ -23,8 +25,9 @@ pub struct Trial {
 /// # Errors
 /// [`StoreError::AlreadyThere`] if the installation had one.
 pub async fn add(conn: &mut Conn, trial: &Trial) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO trials (support_id, started_at, ends_at) VALUES ($1, $2, $3)")
+    sqlx::query("INSERT INTO trials (support_id, tenant, started_at, ends_at) VALUES ($1, $2, $3, $4)")
         .bind(trial.support_id.as_str())
+        .bind(trial.tenant.as_str())
         .bind(trial.started_at.as_unix_ms())
         .bind(trial.ends_at.as_unix_ms())
         .execute(&mut *conn)
@@ -45,7 +48,7 @@ pub async fn add(conn: &mut Conn, trial: &Trial) -> Result<(), StoreError> {
 /// # Errors
 /// The database fails.
 pub async fn find(conn: &mut Conn, support_id: &SupportId) -> Result<Option<Trial>, StoreError> {
-    let found = sqlx::query("SELECT started_at, ends_at FROM trials WHERE support_id = $1")
+    let found = sqlx::query("SELECT tenant, started_at, ends_at FROM trials WHERE support_id = $1")
         .bind(support_id.as_str())
         .fetch_optional(&mut *conn)
         .await?;
@@ -58,6 +61,7 @@ pub async fn find(conn: &mut Conn, support_id: &SupportId) -> Result<Option<Tria
     .await?;
     Ok(Some(Trial {
         support_id: support_id.clone(),
+        tenant: row::parse(&found, "tenant")?,
         started_at: row::time(&found, "started_at")?,
         ends_at: row::time(&found, "ends_at")?,
         entitlements: rows.iter().map(row::entitlement).collect::<Result<_, _>>()?,
@@ -96,4 +100,16 @@ pub async fn had(conn: &mut Conn, computer_id: ComputerId) -> Result<Option<Time
         .fetch_optional(conn)
         .await?;
     found.as_ref().map(|found| row::time(found, "at")).transpose()
+}
+
+/// The installation in which this computer had its trial, if it had one.
+///
+/// # Errors
+/// The database fails.
+pub async fn of_computer(conn: &mut Conn, computer_id: ComputerId) -> Result<Option<SupportId>, StoreError> {
+    let found = sqlx::query("SELECT support_id FROM trial_computers WHERE computer_id = $1")
+        .bind(computer_id.to_string())
+        .fetch_optional(conn)
+        .await?;
+    found.as_ref().map(|found| row::parse(found, "support_id")).transpose()
 }

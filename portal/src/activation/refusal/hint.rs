@@ -50,7 +50,9 @@ pub(super) fn of(refusal: &Refusal) -> &'static str {
                  license was lost, bring it back: quorate license reactivate."
         }
         Refusal::ComputersActivated { .. } => {
-            "Bring its license back, without an activation key: quorate license reactivate."
+            "Bring its license back, without an activation key: quorate license reactivate. A further order is an \
+                 upgrade then. A computer that has left that installation is let go by the vendor: ask, naming its \
+                 Support ID."
         }
         Refusal::TrialNotOffered => "Ask the vendor for an order.",
         Refusal::InstallationUnknown => {
@@ -62,8 +64,8 @@ pub(super) fn of(refusal: &Refusal) -> &'static str {
             "Ask the vendor which of the installations this is, naming these Support IDs."
         }
         Refusal::RestoreIncomplete { .. } => {
-            "Join these computers too, then begin again: quorate license reactivate. One that never comes back \
-                 is replaced by a transfer: quorate transfer start."
+            "Join these computers too, then begin again: quorate license reactivate. If one never comes back, it \
+                 is a transfer: ask the vendor, naming the Support ID."
         }
         Refusal::RestoreNeedsApproval { .. } => {
             "The vendor has been told. Ask for the approval, naming the Support ID, then begin again."
@@ -79,11 +81,11 @@ pub(super) fn of(refusal: &Refusal) -> &'static str {
         Refusal::NotActivated => "Activate the cluster first, with the activation key of its first order.",
         Refusal::FirstLicenseNodeChanged { .. } => {
             "Begin on the cluster whose first license node is on that computer. If that computer is lost, it is a \
-                 transfer: quorate transfer start."
+                 transfer: ask the vendor, naming the Support ID."
         }
         Refusal::BoundNodesMissing { .. } => {
-            "Bring these nodes online and begin again. A node that never comes back is replaced by a transfer: \
-                 quorate transfer start."
+            "Bring these nodes online and begin again. If one never comes back, it is a transfer: ask the vendor, \
+                 naming the Support ID."
         }
         Refusal::NodeKeysChanged { .. } => "Ask the vendor, naming the Support ID.",
         Refusal::FenceMismatch { .. } => {

@@ -1,11 +1,15 @@
 //! `Activate`: the first activation key of a cluster.
 
-use quorate_license::{Fence, IntegrityKey, Timestamp};
+use quorate_license::{ComputerId, Fence, IntegrityKey, Timestamp};
 
-use super::{Ground, Permit, bound, order, shows_no_fence, upgrade};
+use super::{Ground, Permit, bound, order, order::last_group, shows_no_fence, upgrade};
 use crate::{
-    activation::{Refusal, service::ActivationError},
-    store::{Conn, installations::Installation, orders},
+    activation::{Refusal, entitled::Entitled, service::ActivationError},
+    store::{
+        Conn,
+        installations::{self, Installation},
+        orders,
+    },
 };
 
 /// A new cluster becomes an installation. One that is known may activate for the first time only if it
@@ -19,6 +23,7 @@ pub(super) async fn judge(
     let order = order::judge(conn, key, installation.as_ref(), now).await?;
     let Some(installation) = installation else {
         shows_no_fence(key)?;
+        is_nobodys(conn, key, now).await?;
         return Ok(Permit { ground: Ground::New, brings: Permit::order(order) });
     };
     if let Some(superseded) = bound::never_installed(conn, key, &installation).await? {
@@ -33,4 +38,19 @@ pub(super) async fn judge(
         return Err(Refusal::FenceMismatch { support_id: Some(support_id), shown: key.fence, current }.into());
     }
     Err(Refusal::AlreadyActivated { support_id }.into())
+}
+
+/// A cluster that is set up again with all its data lost, and buys another order instead of bringing its license back,
+/// would end with a second Support ID: no computer is bound by an installation that still licenses something. A trial
+/// is left behind for a purchase.
+async fn is_nobodys(conn: &mut Conn, key: &IntegrityKey, now: Timestamp) -> Result<(), ActivationError> {
+    let asking: Vec<ComputerId> = bound::rows(key).map(|row| row.computer_id).collect();
+    for other in installations::on_computers(conn, &asking).await? {
+        let orders = orders::of_installation(conn, &other.support_id).await?;
+        if Entitled::sum(&orders, now).is_some() {
+            let support_id_end = last_group(&other.support_id);
+            return Err(Refusal::ComputersActivated { support_id_end }.into());
+        }
+    }
+    Ok(())
 }

@@ -57,7 +57,8 @@ async fn first(
         return Err(Refusal::ComputersActivated { support_id_end }.into());
     }
     let ends_at = now.plus_days(policy.trial_days);
-    let trial = Trial { support_id: support_id::make(), started_at: now, ends_at, entitlements };
+    let (support_id, tenant) = (support_id::make(), key.tenant.clone());
+    let trial = Trial { support_id, tenant, started_at: now, ends_at, entitlements };
     Ok(Permit { ground: Ground::New, brings: Brings::NewTrial(trial) })
 }
 
