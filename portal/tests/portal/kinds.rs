@@ -1,9 +1,9 @@
 //! Trial, upgrade and renewal, reactivation, restore from nothing; and that each happens once.
 
-use quorate_license::{ActivationKind, Fence, LicenseKind, NodeId, Nonce, Quantity};
+use quorate_license::{ActivationKind, LicenseKind, NodeId, Nonce, Quantity};
 use serde_json::json;
 
-use crate::support::{Cluster, Database, Portal};
+use crate::support::{Cluster, Database, Portal, later, without_key};
 
 on_both_databases!(
     a_trial_runs_once_and_becomes_a_purchased_license,
@@ -14,17 +14,13 @@ on_both_databases!(
     a_bound_computer_that_is_missing_means_transfer,
     an_upgrade_from_another_computer_names_the_home,
     an_installation_is_restored_from_nothing_with_every_order,
+    a_cluster_that_is_set_up_again_gets_no_second_support_id,
     restores_beyond_the_years_number_wait_for_the_vendor,
     a_blocked_installation_and_a_blocked_order_wait,
     orders_that_are_all_over_license_nothing,
     what_a_revoked_issuing_key_signed_is_signed_anew,
     telemetry_is_kept_and_shown,
 );
-
-/// The cluster later in its life.
-fn later(cluster: &Cluster, kind: ActivationKind, fence: u64, nonce: u8) -> Cluster {
-    Cluster { kind, fence: Fence(fence), ..cluster.with_nonce(nonce) }
-}
 
 /// The same computers with everything lost: another cluster, other node keys.
 fn restored(cluster: &Cluster, seed: u8) -> Cluster {
@@ -33,10 +29,6 @@ fn restored(cluster: &Cluster, seed: u8) -> Cluster {
         row.computer_id = old.computer_id;
     }
     fresh
-}
-
-fn without_key(cluster: &Cluster) -> quorate_license::IntegrityKey {
-    cluster.request_with(None, |_| {})
 }
 
 async fn a_trial_runs_once_and_becomes_a_purchased_license(database: Database) {
@@ -130,10 +122,7 @@ async fn a_renewal_extends_and_support_alone_goes_on(database: Database) {
     let cluster = Cluster::new(1);
     let first = portal.post(&cluster.request(&key)).await;
     let before = first.verified(&portal.roots()).licenses[0].claims.clone();
-    let bare = |flags: &[&str]| {
-        let add = ["admin", "order", "add", "--customer", "Example Ltd", "--product", "Suite"];
-        portal.json(&[&add[..], flags].concat())["activation_key"].as_str().unwrap().to_owned()
-    };
+    let bare = |flags: &[&str]| portal.bare_order(flags).1;
     let renewal =
         bare(&["--kind", "subscription", "--days", "365", "--support-days", "365", "--renews", &order]);
     let elsewhere = portal.post(&Cluster::new(2).request(&renewal)).await;
@@ -262,6 +251,39 @@ async fn an_installation_is_restored_from_nothing_with_every_order(database: Dat
     assert!(shown["history"][3]["changes"].to_string().contains("restored"), "{}", shown["history"]);
 }
 
+async fn a_cluster_that_is_set_up_again_gets_no_second_support_id(database: Database) {
+    let portal = Portal::start(database).await;
+    let ((first, key), (spare, spare_key)) = (portal.order(), portal.order());
+    let cluster = Cluster::new(1);
+    let support_id = portal.post(&cluster.request(&key)).await.support_id().to_owned();
+    // Everything is lost, and another order is bought instead of bringing the license back.
+    let mut by_order = restored(&cluster, 2);
+    by_order.kind = ActivationKind::Activate;
+    let refused = portal.post(&by_order.request(&spare_key)).await;
+    refused.assert_refused(409, "computers_activated");
+    assert_eq!(refused.body["details"]["support_id_end"], support_id[support_id.len() - 4..]);
+    assert_eq!(portal.order_status(&spare), "open");
+    // One computer of it is enough, whatever the cluster is.
+    let mut one = Cluster::new(3);
+    one.rows[2].computer_id = cluster.rows[2].computer_id;
+    portal.post(&one.request(&spare_key)).await.assert_refused(409, "computers_activated");
+    // The way out: its license comes back, and the order is an upgrade.
+    let fresh = restored(&cluster, 2);
+    assert_eq!(portal.post(&without_key(&fresh)).await.support_id(), support_id);
+    let upgrade = later(&fresh, ActivationKind::Upgrade, 2, 9);
+    let upgraded = portal.post(&upgrade.request(&spare_key)).await;
+    assert_eq!((upgraded.status.as_u16(), upgraded.support_id()), (200, &*support_id), "{}", upgraded.body);
+
+    // What licenses nothing any more binds nobody.
+    portal.json(&["admin", "order", "revoke", &first]);
+    portal.json(&["admin", "order", "revoke", &spare]);
+    let mut other = restored(&cluster, 4);
+    other.kind = ActivationKind::Activate;
+    let bought = portal.post(&other.request(&portal.order().1)).await;
+    assert_eq!(bought.status, 200, "{}", bought.body);
+    assert_ne!(bought.support_id(), support_id);
+}
+
 async fn restores_beyond_the_years_number_wait_for_the_vendor(database: Database) {
     let portal = Portal::start_with(database, "policy.restores_per_year = 1").await;
     let (_, key) = portal.order();
@@ -350,13 +372,18 @@ async fn telemetry_is_kept_and_shown(database: Database) {
     let report = json!({ "version": 1, "cluster_id": cluster.cluster_id, "nodes": { "management": 3 } });
     let send = async |report: &serde_json::Value| {
         let url = format!("{}/v1/telemetry", portal.address);
-        portal.client.post(url).json(report).send().await.unwrap().status().as_u16()
+        let response = portal.client.post(url).json(report).send().await.unwrap();
+        let status = response.status().as_u16();
+        let told: serde_json::Value = response.json().await.unwrap_or_default();
+        (status, told["code"].as_str().unwrap_or_default().to_owned())
     };
-    assert_eq!(send(&report).await, 404);
+    let refused = |status: u16, code: &str| (status, code.to_owned());
+    assert_eq!(send(&report).await, refused(404, "cluster_unknown"));
     let support_id = portal.post(&cluster.request(&key)).await.support_id().to_owned();
-    assert_eq!(send(&json!({ "version": 2, "cluster_id": cluster.cluster_id })).await, 400);
-    assert_eq!(send(&json!("nothing")).await, 400);
-    assert_eq!(send(&report).await, 204);
+    for unread in [json!({ "version": 2, "cluster_id": cluster.cluster_id }), json!("nothing")] {
+        assert_eq!(send(&unread).await, refused(400, "telemetry_malformed"));
+    }
+    assert_eq!(send(&report).await, (204, String::new()));
     let shown = portal.json(&["admin", "installation", "show", &support_id]);
     assert_eq!((&shown["telemetry"]["report"], &shown["telemetry_reports"]), (&report, &json!(1)));
 }

@@ -32,11 +32,17 @@ macro_rules! on_both_databases {
 
 mod activation;
 mod admin;
+mod commands;
 mod crash;
 mod examples;
 mod kinds;
+#[allow(clippy::print_stdout, reason = "a test tells its seed")]
+#[path = "../../../license/tests/mangled/mangle.rs"]
+mod mangle;
 mod protocol;
+mod records;
 mod refusals;
+mod seldom;
 mod serving;
 mod support;
 mod table;

@@ -4,7 +4,10 @@ use quorate_license::{ActivationKey, IntegrityKey, LicenseFile};
 use reqwest::Version;
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, Database, Portal};
+use crate::{
+    mangle::{Dice, mangle},
+    support::{Cluster, Database, Portal},
+};
 
 on_both_databases!(
     activation_keys_are_in_no_record_and_no_log,
@@ -213,6 +216,41 @@ async fn an_activation_key_brings_its_current_license(database: Database) {
     let (status, _, page) = submit("/license", &unknown).await;
     assert_eq!(status, 429);
     assert!(page.contains("too_many_requests"), "{page}");
+}
+
+/// The same manglings as of the library, through the page: most are forgiven, the others refused with the place; the
+/// order is used once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_mail_and_forms_do_to_a_key_is_forgiven_by_the_page_or_refused_with_the_place() {
+    let limits = "limits.page_submissions_per_minute = 100000\nlimits.requests_per_minute = 100000";
+    let portal = Portal::start_with(Database::sqlite(), limits).await;
+    let (_, key) = portal.order();
+    let text = Cluster::new(1).request(&key).to_text();
+    let url = format!("{}/activate", portal.address);
+    let mut dice = Dice::seeded();
+    let (mut forgiven, mut refused, mut placed) = (0, 0, 0);
+    for _ in 0..300 {
+        let mangled = mangle(&text, &mut dice);
+        let form = [("integrity_key", &mangled.text)];
+        let answer = portal.client.post(&url).form(&form).send().await.unwrap();
+        let (status, page) = (answer.status().as_u16(), answer.text().await.unwrap());
+        match (status, mangled.wrong) {
+            (200, _) => {
+                forgiven += 1;
+                assert!(page.contains("BEGIN QUORATE LICENSE KEY"), "{page}");
+            }
+            (400, Some(wrong)) => {
+                refused += 1;
+                assert!(page.contains("integrity_key_malformed"), "{page}");
+                placed += u32::from(page.to_lowercase().contains(&format!("line {}", wrong.line)));
+            }
+            (status, wrong) => panic!("{status}, {wrong:?} is wrong:\n{}\n{page}", mangled.text),
+        }
+    }
+    assert!(forgiven > 60 && refused > 60, "{forgiven} {refused}");
+    // One that reads as quoting, or in a line that reads as words, is refused as a whole.
+    assert!(placed * 50 > refused * 49, "{placed} of {refused} with the place");
+    assert_eq!(portal.activations(), 1);
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ pub(crate) struct Cluster {
     pub(crate) fence: Fence,
     pub(crate) nonce: Nonce,
     pub(crate) superseded: Vec<Nonce>,
+    pub(crate) tenant: TenantId,
     pub(crate) first_license_node: NodeId,
     pub(crate) rows: Vec<NodeRow>,
     pub(crate) keys: Vec<[u8; 32]>,
@@ -42,6 +43,7 @@ impl Cluster {
             fence: Fence(0),
             nonce: Nonce([seed; 16]),
             superseded: Vec::new(),
+            tenant: TenantId::default_tenant(),
             first_license_node: NodeId::new(1, 1),
             rows,
             keys,
@@ -85,7 +87,7 @@ impl Cluster {
             cluster_id: self.cluster_id,
             epoch: self.epoch,
             fence: self.fence,
-            tenant: TenantId::default_tenant(),
+            tenant: self.tenant.clone(),
             first_license_node: self.first_license_node,
             nodes: Vec::new(),
             activation_key: activation_key.map(|text| text.parse().unwrap()),
@@ -109,6 +111,16 @@ impl Cluster {
         }
         key
     }
+}
+
+/// The cluster later in its life.
+pub(crate) fn later(cluster: &Cluster, kind: ActivationKind, fence: u64, nonce: u8) -> Cluster {
+    Cluster { kind, fence: Fence(fence), ..cluster.with_nonce(nonce) }
+}
+
+/// What it asks when it brings no activation key.
+pub(crate) fn without_key(cluster: &Cluster) -> IntegrityKey {
+    cluster.request_with(None, |_| {})
 }
 
 pub(crate) fn computer_id(seed: u8, index: u8, source: ComputerIdSource) -> ComputerId {

@@ -64,6 +64,16 @@ impl Database {
         }
     }
 
+    /// Changes PostgreSQL's records behind the portal's back.
+    pub(crate) fn run(&self, sql: &str) {
+        match self {
+            Database::Sqlite { .. } => panic!("this is for PostgreSQL"),
+            Database::Postgres { url, server } => {
+                server.psql(url.rsplit('/').next().unwrap_or_default(), sql);
+            }
+        }
+    }
+
     /// Everything that the database holds, as bytes: SQLite's files, PostgreSQL's dump.
     pub(crate) fn dump(&self) -> Vec<u8> {
         match self {

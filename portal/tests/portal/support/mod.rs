@@ -4,6 +4,6 @@ mod cluster;
 mod database;
 mod portal;
 
-pub(crate) use cluster::{Cluster, computer_id};
+pub(crate) use cluster::{Cluster, computer_id, later, without_key};
 pub(crate) use database::Database;
 pub(crate) use portal::{Portal, admin};

@@ -161,9 +161,14 @@ impl Portal {
     }
 
     pub(crate) fn order_with(&self, flags: &[&str]) -> (String, String) {
-        let add = ["admin", "order", "add", "--customer", "Example Ltd", "--product", "Suite"];
         let features = ["--feature", "devices=50", "--feature", "scan=unlimited"];
-        let order = self.json(&[&add[..], &features, flags].concat());
+        self.bare_order(&[&features[..], flags].concat())
+    }
+
+    /// An order that licenses nothing itself: a renewal, or support alone.
+    pub(crate) fn bare_order(&self, flags: &[&str]) -> (String, String) {
+        let add = ["admin", "order", "add", "--customer", "Example Ltd", "--product", "Suite"];
+        let order = self.json(&[&add[..], flags].concat());
         let text = |name: &str| order[name].as_str().unwrap().to_owned();
         (text("order_id"), text("activation_key"))
     }
