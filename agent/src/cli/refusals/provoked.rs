@@ -197,6 +197,7 @@ pub(super) const PROVOKED: [(&str, &str, &[&str]); 40] = [
             "receipt_from_future",
             "receipt_missing",
             "receipt_outdated",
+            "trust_missing",
             "unknown_format",
             "unreadable",
             "untrusted_issuer",

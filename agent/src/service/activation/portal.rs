@@ -40,7 +40,7 @@ pub(in crate::service) struct Portal {
 }
 
 /// Why the portal gave no license key.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(in crate::service) enum PortalError {
     /// It can't be set up from the configuration.
     #[error("the way to the License Portal can't be set up: {0}")]
@@ -51,9 +51,21 @@ pub(in crate::service) enum PortalError {
     /// It could not be reached, or could not answer now. It may have seen the request.
     #[error("the License Portal at {url} could not be reached: {reason}")]
     Unreachable { url: String, reason: String, retry_after: Option<Duration> },
+    /// Something is in the way that goes away only when the configuration is another one. It has seen nothing.
+    #[error("the License Portal at {url} could not be reached: {reason}")]
+    Barred { url: String, reason: String, by: Barrier },
     /// Its answer can't be read.
     #[error("the License Portal's answer can't be used: {0}")]
     Answer(String),
+}
+
+/// What is in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::service) enum Barrier {
+    /// Whoever answers shows a certificate that is not trusted.
+    Certificate,
+    /// The proxy wants another user or password.
+    Proxy,
 }
 
 #[derive(Deserialize)]
@@ -99,19 +111,26 @@ impl Portal {
     pub(super) async fn activate(&self, key: &IntegrityKey, text: &str) -> Result<LicenseKey, PortalError> {
         let idempotency_key = format!("{}/{}/{}", key.cluster_id, key.epoch.id, key.nonce);
         let attempt = || self.attempt(&idempotency_key, text);
+        let mut last = None;
         let retried = attempt
             .retry(backoff().without_max_times())
             .when(PortalError::is_temporary)
             .adjust(PortalError::pause)
-            .notify(|error, pause| tracing::info!(%error, ?pause, "asking the portal again"));
-        match tokio::time::timeout(self.timeout, retried).await {
-            Ok(result) => result,
-            Err(_) => Err(PortalError::Unreachable {
-                url: self.url.clone(),
-                reason: format!("no answer within {} seconds", self.timeout.as_secs()),
-                retry_after: None,
-            }),
-        }
+            .notify(|error, pause| {
+                tracing::info!(%error, ?pause, "asking the portal again");
+                last = Some(error.clone());
+            });
+        let in_time = tokio::time::timeout(self.timeout, retried).await;
+        in_time.unwrap_or_else(|_| {
+            let seconds = self.timeout.as_secs();
+            let reason = match last {
+                Some(PortalError::Unreachable { reason, .. }) => {
+                    format!("{reason} (tried for {seconds} seconds)")
+                }
+                _ => format!("no answer within {seconds} seconds"),
+            };
+            Err(PortalError::Unreachable { url: self.url.clone(), reason, retry_after: None })
+        })
     }
 
     async fn attempt(&self, idempotency_key: &str, text: &str) -> Result<LicenseKey, PortalError> {
@@ -164,10 +183,12 @@ impl Portal {
 
     /// One request and the body of a good answer.
     async fn exchange(&self, request: RequestBuilder) -> Result<Vec<u8>, PortalError> {
-        let unreachable = |error: reqwest::Error| PortalError::Unreachable {
-            url: self.url.clone(),
-            reason: root_cause(&error),
-            retry_after: None,
+        let unreachable = |error: reqwest::Error| {
+            let (url, reason) = (self.url.clone(), root_cause(&error));
+            match barrier(&error) {
+                Some(by) => PortalError::Barred { url, reason, by },
+                None => PortalError::Unreachable { url, reason, retry_after: None },
+            }
         };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
@@ -185,12 +206,15 @@ impl Portal {
             Ok(refusal) if !temporary => {
                 Err(PortalError::Refused { code: refusal.code, message: refusal.message, hint: refusal.hint })
             }
-            // A proxy's or another server's page: the portal has not spoken.
-            _ => Err(PortalError::Unreachable {
-                url: self.url.clone(),
-                reason: format!("it answered with HTTP status {status}"),
-                retry_after,
-            }),
+            said => {
+                let why = match said {
+                    Ok(Refusal { code, message, .. }) => format!(": {message} ({code})"),
+                    // A proxy's or another server's page: the portal has not spoken.
+                    Err(_) => String::new(),
+                };
+                let reason = format!("it answered with HTTP status {status}{why}");
+                Err(PortalError::Unreachable { url: self.url.clone(), reason, retry_after })
+            }
         }
     }
 }
@@ -247,6 +271,29 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
+/// What is in the way, if it is something that another attempt would find there, too.
+fn barrier(error: &reqwest::Error) -> Option<Barrier> {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source());
+    for cause in causes {
+        if let Some(rustls::Error::InvalidCertificate(_)) = tls_error(cause) {
+            return Some(Barrier::Certificate);
+        }
+        // The HTTP client says it in words only.
+        if cause.to_string().contains("proxy authorization required") {
+            return Some(Barrier::Proxy);
+        }
+    }
+    None
+}
+
+/// The error of TLS that an error of the system holds, however often it is wrapped.
+fn tls_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(wrapped) => wrapped.get_ref().and_then(|inner| tls_error(inner)),
+        None => error.downcast_ref(),
+    }
+}
+
 impl From<PortalError> for ApiError {
     fn from(error: PortalError) -> Self {
         let message = error.to_string();
@@ -260,6 +307,20 @@ impl From<PortalError> for ApiError {
                 message,
                 "the activation stays open: repeat the command with the same activation key, or wait, it is \
                  retried by itself; nothing is used twice",
+            ),
+            PortalError::Barred { by: Barrier::Certificate, .. } => ApiError::new(
+                ErrorKind::Unavailable,
+                "portal_unreachable",
+                message,
+                "let portal.ca_file name the CA of the portal's certificate, or of the gateway that inspects TLS on the \
+                 way there, and restart the first license node; the activation stays open",
+            ),
+            PortalError::Barred { by: Barrier::Proxy, .. } => ApiError::new(
+                ErrorKind::Unavailable,
+                "portal_unreachable",
+                message,
+                "correct user and password in portal.proxy, and restart the first license node; the activation stays \
+                 open",
             ),
             PortalError::Setup(_) => ApiError::new(
                 ErrorKind::Refused,

@@ -136,8 +136,9 @@ async fn a_proxy_with_a_password_leads_to_a_portal_under_a_ca_of_ones_own() {
     assert!(asked[0].ends_with("{\"version\":1}") && !asked[0].contains("secret"), "{}", asked[0]);
 
     // Without the password nothing gets through, and the reason says whose fault it is.
-    let error = portal(&with("")).await.report("{}".to_owned()).await.unwrap_err().to_string();
-    assert!(error.to_lowercase().contains("proxy"), "{error}");
+    let error = portal(&with("")).await.report("{}".to_owned()).await.unwrap_err();
+    assert!(matches!(&error, PortalError::Barred { by: Barrier::Proxy, .. }), "{error:?}");
+    assert!(error.to_string().to_lowercase().contains("proxy"), "{error}");
     assert_eq!((tunnels.load(Ordering::SeqCst), server.asked.lock().unwrap().len()), (1, 1));
 }
 
@@ -147,8 +148,11 @@ async fn a_portal_under_another_ca_is_not_spoken_to() {
     let config =
         config::Portal { ca_file: Some(other.ca_file.path().to_owned()), ..config(&server, None, 5) };
     let error = portal(&config).await.report("{}".to_owned()).await.unwrap_err();
-    assert!(matches!(error, PortalError::Unreachable { .. }), "{error}");
+    assert!(matches!(&error, PortalError::Barred { by: Barrier::Certificate, .. }), "{error:?}");
     assert_eq!(server.asked.lock().unwrap().len(), 0);
+    let said = ApiError::from(error);
+    assert_eq!(said.code, "portal_unreachable");
+    assert!(said.hint.contains("portal.ca_file"), "{said:?}");
 }
 
 #[tokio::test]
