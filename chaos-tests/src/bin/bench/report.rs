@@ -190,7 +190,10 @@ pub(crate) fn print_catch_up(measured: &CatchUp) {
         "  changes meanwhile         p50 {} us, p99 {} us, longest {} us",
         meanwhile.p50_us, meanwhile.p99_us, meanwhile.longest_us
     );
-    println!("  longest time without a word of the leader, at any follower: {} s", measured.longest_silence);
+    println!(
+        "  longest time without a word of the leader, at any follower: {:.2} s",
+        measured.longest_silence
+    );
 }
 
 /// Prints what was synced before it was answered.
