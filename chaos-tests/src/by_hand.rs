@@ -11,11 +11,12 @@ use std::{
 use quorate_license::IntegrityKey;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+    time_provider::TimeProvider,
 };
 use serde::Deserialize;
 
-use crate::{Failure, Result, portal::PortalLink};
+use crate::{Failure, FakeTime, Result, portal::PortalLink};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -58,6 +59,18 @@ impl PortalLink {
     /// # Errors
     /// There was no answer that can be read.
     pub fn bring(&self, integrity_key: &str) -> Result<Brought> {
+        self.bring_ahead(integrity_key, 0)
+    }
+
+    /// The same by somebody who lives in another time: whose clock says that the portal's certificate is valid now.
+    ///
+    /// # Errors
+    /// There was no answer that can be read.
+    pub fn bring_in(&self, time: &FakeTime, integrity_key: &str) -> Result<Brought> {
+        self.bring_ahead(integrity_key, time.ahead_ms())
+    }
+
+    fn bring_ahead(&self, integrity_key: &str, ahead_ms: i64) -> Result<Brought> {
         let failed = |reason: String| Failure::Http {
             address: self.url.clone(),
             path: "/api/v1/activations".to_owned(),
@@ -65,11 +78,11 @@ impl PortalLink {
         };
         let key = IntegrityKey::from_text(integrity_key).map_err(|cause| failed(cause.to_string()))?;
         let name = format!("{}/{}/{}", key.cluster_id, key.epoch.id, key.nonce);
-        let body = self.post(&name, integrity_key).map_err(failed)?;
+        let body = self.post(&name, integrity_key, ahead_ms).map_err(failed)?;
         serde_json::from_str(&body).map_err(|cause| failed(format!("{cause}: {body}")))
     }
 
-    fn post(&self, idempotency_key: &str, text: &str) -> std::result::Result<String, String> {
+    fn post(&self, idempotency_key: &str, text: &str, ahead_ms: i64) -> std::result::Result<String, String> {
         let said = |cause: &dyn std::fmt::Display| cause.to_string();
         let address = self.url.trim_start_matches("https://");
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
@@ -78,7 +91,7 @@ impl PortalLink {
             roots.add(certificate.map_err(|cause| said(&cause))?).map_err(|cause| said(&cause))?;
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_details(provider, Arc::new(Ahead(ahead_ms)))
             .with_safe_default_protocol_versions()
             .map_err(|cause| said(&cause))?
             .with_root_certificates(roots)
@@ -102,5 +115,17 @@ impl PortalLink {
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let (_, body) = answer.split_once("\r\n\r\n").ok_or("the answer is not HTTP")?;
         Ok(body.to_owned())
+    }
+}
+
+/// A clock that is ahead of this machine's by so many milliseconds.
+#[derive(Debug)]
+struct Ahead(i64);
+
+impl TimeProvider for Ahead {
+    fn current_time(&self) -> Option<UnixTime> {
+        let now = i64::try_from(UnixTime::now().as_secs()).ok()?;
+        let there = u64::try_from(now + self.0 / 1000).ok()?;
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(there)))
     }
 }

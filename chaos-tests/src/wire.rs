@@ -1,5 +1,5 @@
-//! The wire between a node and the portal, in the hands of the test: an HTTP proxy (CONNECT) that lets everything
-//! through, holds back what the portal says once it was asked, or cuts everybody off.
+//! The wire between a node and the portal, in the hands of the test: an HTTP proxy (CONNECT) that lets everything of
+//! those who show its password through, holds back what the portal says once it was asked, or cuts everybody off.
 //!
 //! What goes through is encrypted, so the proxy doesn't tell an answer from whatever else a server says. It tells only
 //! that a connection carries a request, by its size: an integrity key is larger than all that a client says before.
@@ -20,6 +20,9 @@ use crate::{Failure, Network, Result};
 
 /// More than a client says before its first request, less than a request with an integrity key, which is compressed.
 const REQUEST_BYTES: usize = 1000;
+
+/// Who may use the proxy, and how that is shown.
+const CREDENTIALS: (&str, &str) = ("anna:secret", "Basic YW5uYTpzZWNyZXQ=");
 
 /// What the wire does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +48,8 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     asked: AtomicUsize,
+    /// Where every connection leads, if not to where the client wants.
+    gateway: Option<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -60,6 +65,18 @@ impl WireProxy {
     /// # Errors
     /// The operating system refuses.
     pub fn start(network: &Network) -> Result<Self> {
+        Self::listen(network, None)
+    }
+
+    /// The same, but whatever a client asks for, it gets there.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn leading_to(network: &Network, gateway: SocketAddr) -> Result<Self> {
+        Self::listen(network, Some(gateway))
+    }
+
+    fn listen(network: &Network, gateway: Option<SocketAddr>) -> Result<Self> {
         let failed = |cause: std::io::Error| Failure::OwnServer {
             address: "the wire to the portal".to_owned(),
             reason: cause.to_string(),
@@ -70,6 +87,7 @@ impl WireProxy {
             state: Mutex::new(State { wire: Wire::Open, cuts: 0 }),
             changed: Condvar::new(),
             asked: AtomicUsize::new(0),
+            gateway,
         });
         let its = Arc::clone(&shared);
         thread::spawn(move || {
@@ -79,6 +97,11 @@ impl WireProxy {
             }
         });
         Ok(WireProxy { address, shared })
+    }
+
+    /// What a node has to be configured with.
+    pub fn url(&self) -> String {
+        format!("http://{}@{}", CREDENTIALS.0, self.address)
     }
 
     /// From now on the wire does this.
@@ -111,7 +134,11 @@ impl Shared {
             }
             state.cuts
         };
-        let mut server = TcpStream::connect(target).ok()?;
+        let mut server = match self.gateway {
+            Some(gateway) => TcpStream::connect(gateway),
+            None => TcpStream::connect(target),
+        }
+        .ok()?;
         client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").ok()?;
         let has_asked = AtomicBool::new(false);
         let (mut from_client, mut to_server) = (client.try_clone().ok()?, server.try_clone().ok()?);
@@ -159,7 +186,7 @@ impl Shared {
     }
 }
 
-/// The address that a client names by `CONNECT host:port`.
+/// The address that a client names by `CONNECT host:port`, if it shows the password.
 fn connect_target(client: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -168,5 +195,16 @@ fn connect_target(client: &mut TcpStream) -> Option<String> {
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).ok()?;
+    let shown = |line: &str| {
+        line.split_once(": ").is_some_and(|(name, value)| {
+            name.eq_ignore_ascii_case("proxy-authorization") && value == CREDENTIALS.1
+        })
+    };
+    if !head.lines().any(shown) {
+        let refusal =
+            "HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic realm=\"x\"\r\n\r\n";
+        client.write_all(refusal.as_bytes()).ok()?;
+        return None;
+    }
     head.strip_prefix("CONNECT ")?.split(' ').next().map(str::to_owned)
 }

@@ -6,21 +6,28 @@
 use std::{collections::BTreeSet, thread};
 
 use quorate_chaos_tests::{
-    Cluster, Failure, Stage, Wire, WireProxy,
+    Cluster, Failure, PeerNetwork, Stage, Wire, WireProxy,
     cli::Answer,
     wait::{self, PATIENCE, Seen},
 };
 use serde_json::Value;
 
-/// Three Management Servers and a Spooler Controller, which reach the portal by a wire that the test holds.
+/// Three Management Servers and a Spooler Controller, which reach the portal by a wire that the test holds: a proxy that
+/// asks for a password.
 fn wired() -> (Stage, WireProxy) {
+    let (mut stage, wire) = prepared();
+    stage.cluster.start().unwrap();
+    (stage, wire)
+}
+
+/// The same, not started yet.
+fn prepared() -> (Stage, WireProxy) {
     let mut stage = Stage::prepare(|plan| plan.raft_times_ms = Some([100, 400, 800])).unwrap();
     let wire = WireProxy::start(&stage.plan.network).unwrap();
     for node in &mut stage.cluster.nodes {
-        node.set("portal", "proxy", format!("http://{}", wire.address));
+        node.set("portal", "proxy", wire.url());
         node.write_config().unwrap();
     }
-    stage.cluster.start().unwrap();
     (stage, wire)
 }
 
@@ -191,43 +198,37 @@ fn a_first_license_node_that_is_killed_while_the_portal_answers_goes_on_when_it_
 
 #[test]
 fn a_first_license_node_that_is_cut_off_from_its_peers_while_the_portal_answers_ends_in_one_license() {
-    let (mut stage, wire) = wired();
-    // Its peers fall silent, and it has the answer that it can't commit.
-    let key = stage.portal.order().unwrap().activation_key;
-    wire.set(Wire::Holding);
-    let asking = activating(&stage.cluster, 0, &key);
-    answered(&stage, 1);
-    for peer in 1..4 {
-        stage.cluster.nodes[peer].pause().unwrap();
-    }
-    wire.set(Wire::Open);
-    let told = asking.join().unwrap();
-    assert_ne!(told.code, Some(0), "without quorum nothing is installed: {told:?}");
-    for peer in 1..4 {
-        stage.cluster.nodes[peer].resume().unwrap();
-    }
-    stage.cluster.wait_for_members(4).unwrap();
-    finish(&stage, 0, &key, 1);
-    one_license(&mut stage, 1);
+    let (mut stage, wire) = prepared();
+    let network = PeerNetwork::between(&mut stage.cluster.nodes).unwrap();
+    stage.cluster.start().unwrap();
+    // Whoever asked is at the first license node, then at another one, to which it does not get through any more.
+    for (serial, asked) in [(1, 0), (2, 1)] {
+        let key = stage.portal.order().unwrap().activation_key;
+        wire.set(Wire::Holding);
+        let asking = activating(&stage.cluster, asked, &key);
+        answered(&stage, serial);
+        network.cut_off(&stage.cluster.nodes[0]).unwrap();
+        wire.set(Wire::Open);
+        let told = asking.join().unwrap();
+        assert_ne!(told.code, Some(0), "it has the answer and can't commit it: {told:?}");
 
-    // It falls silent itself, the others go on with another leader, and it comes back with the answer.
-    let key = stage.portal.order().unwrap().activation_key;
-    wire.set(Wire::Holding);
-    let asking = activating(&stage.cluster, 0, &key);
-    answered(&stage, 2);
-    stage.cluster.nodes[0].pause().unwrap();
-    wait::until("the others to have a leader", PATIENCE, || {
-        let status = stage.cluster.nodes[1].admin().status()?;
-        let leads = status.nodes.iter().find(|node| Some(node.id) == status.leader);
-        let other = leads.is_some_and(|node| node.name != "management-1");
-        Ok(Seen::when(other, || format!("{:?}", status.leader)))
-    })
-    .unwrap();
-    stage.cluster.nodes[1].cli(["token", "create", "--role", "spooler"]).run().unwrap().success().unwrap();
-    wire.set(Wire::Open);
-    stage.cluster.nodes[0].resume().unwrap();
-    let _ = asking.join().unwrap();
-    stage.cluster.wait_for_members(4).unwrap();
-    finish(&stage, 1, &key, 2);
-    one_license(&mut stage, 2);
+        // The others go on, and nobody of them takes the first license node's place.
+        wait::until("the others to have a leader among them", PATIENCE, || {
+            let status = stage.cluster.nodes[1].admin().status()?;
+            let leads = status.nodes.iter().find(|node| Some(node.id) == status.leader);
+            let other = leads.is_some_and(|node| node.name != "management-1");
+            Ok(Seen::when(other, || format!("{:?}", status.leader)))
+        })
+        .unwrap();
+        let token = ["token", "create", "--role", "spooler"];
+        stage.cluster.nodes[1].cli(token).run().unwrap().success().unwrap();
+        let refusal = stage.cluster.try_activate(2, &key).unwrap().refusal().unwrap();
+        assert_eq!(refusal.code, "first_license_node_away");
+        assert_eq!(stage.portal.activations().unwrap().len() as u64, serial);
+
+        network.heal();
+        stage.cluster.wait_for_members(4).unwrap();
+        finish(&stage, 1, &key, serial);
+        one_license(&mut stage, serial);
+    }
 }

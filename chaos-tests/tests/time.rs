@@ -42,6 +42,11 @@ impl Time {
         self.nodes.iter().filter(|node| node.off).map(|node| node.name.as_str()).collect()
     }
 
+    /// How far it is ahead of this machine's clock, in whole hours.
+    fn ahead_hours(&self) -> i64 {
+        (self.time.ms_since(fake_portal::now()) + 5 * 60_000).div_euclid(60 * 60_000)
+    }
+
     /// How far it is ahead of this machine's clock, in whole days.
     fn ahead_days(&self) -> i64 {
         let minutes = self.time.ms_since(fake_portal::now()) / 60_000;
@@ -283,5 +288,30 @@ fn a_cluster_that_was_off_for_months_goes_on_and_the_portals_signed_time_settles
     clocks.stage.cluster.nodes[0].cli(again).run().unwrap().success().unwrap();
     clocks.wait("the time to be the portal's", |time| time.held.is_none() && time.ahead_days() == 120);
     clocks.wait_for_license("active", true, Some(365 + 14 - 120));
+    assert_eq!(clocks.warnings("time_jump_held"), Vec::<String>::new());
+}
+
+#[test]
+fn a_jump_on_which_the_clocks_agree_counts_after_three_days_and_not_before() {
+    let clocks = Clocks::start();
+    clocks.wind_all(400);
+    clocks.wait("the jump to be held", |time| time.held.is_some());
+    // Days go by: the portal's clock shows them, and the cluster follows what the portal signs. Nobody confirms
+    // anything.
+    for hours in [23, 46, 69] {
+        clocks.portal.set_ahead_ms(hours * 60 * 60_000).unwrap();
+        let again = ["license", "reactivate", "--yes", "-o", "json"];
+        clocks.stage.cluster.nodes[1].cli(again).run().unwrap().success().unwrap();
+        clocks.wait(&format!("the cluster to be {hours} hours on"), |time| {
+            time.ahead_hours() == hours && time.held.is_some()
+        });
+        let days_left = (365 + 14) * 24 - hours;
+        clocks.wait_for_license("active", true, u32::try_from((days_left + 23) / 24).ok());
+    }
+    clocks.portal.set_ahead_ms(92 * 60 * 60_000).unwrap();
+    let again = ["license", "reactivate", "--yes", "-o", "json"];
+    clocks.stage.cluster.nodes[1].cli(again).run().unwrap().success().unwrap();
+    clocks.wait("the time to have gone on by itself", |time| time.held.is_none() && time.ahead_days() == 400);
+    clocks.wait_for_license("expired", false, None);
     assert_eq!(clocks.warnings("time_jump_held"), Vec::<String>::new());
 }

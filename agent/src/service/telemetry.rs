@@ -29,8 +29,8 @@ use crate::{
 const VERSION: u32 = 1;
 /// The most that a first report waits.
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
-/// How long it takes at most until a day's report is looked after again: clocks may be moved.
-const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+/// How long it takes at most until a day's report is looked after again: clocks are moved, and machines sleep.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Between two looks whether an administrator has turned it on or off.
 const AFTER_CHANGE: Duration = Duration::from_millis(100);
 

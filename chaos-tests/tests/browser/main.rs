@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod qr;
+
 use quorate_chaos_tests::{
     Browser, Stage,
     browser::Key,
@@ -15,9 +17,9 @@ const KEY_FIELD: &str = "Paste the whole integrity key, from its BEGIN line to i
 const ORDER_FIELD: &str = "Any activation key that was used on the installation:";
 const ANSWER: &str = "License key:";
 
-/// A cluster of one node, its portal, and a browser.
-fn stage() -> (Stage, Browser) {
-    let stage = Stage::start(|plan| (plan.management, plan.spoolers) = (1, 0)).unwrap();
+/// A cluster of so many Management Servers, its portal, and a browser.
+fn stage(management: usize) -> (Stage, Browser) {
+    let stage = Stage::start(|plan| (plan.management, plan.spoolers) = (management, 0)).unwrap();
     let browser = Browser::start(&stage.folder.path().join("browser")).unwrap();
     (stage, browser)
 }
@@ -39,8 +41,12 @@ fn install(stage: &mut Stage, license_key: &str) -> (String, u64) {
     (done["support_id"].as_str().unwrap().to_owned(), serial)
 }
 
-/// What is read aloud at once: the text of whatever has the role `alert`.
-fn alert(browser: &Browser) -> String {
+/// Waits for a refusal; what is read aloud at once: the text of whatever has the role `alert`.
+fn refused(browser: &Browser) -> String {
+    wait::until("the refusal", PATIENCE, || {
+        Ok(Seen::when(!browser.all("[role=alert]")?.is_empty(), || "none yet".to_owned()))
+    })
+    .unwrap();
     let alerts = browser.all("[role=alert]").unwrap();
     assert_eq!(alerts.len(), 1);
     assert!(alerts[0].displayed().unwrap());
@@ -67,7 +73,7 @@ fn nothing_left_the_portal(stage: &Stage, browser: &Browser) {
 
 #[test]
 fn the_pages_lead_from_an_integrity_key_to_a_license_with_the_mouse() {
-    let (mut stage, browser) = stage();
+    let (mut stage, browser) = stage(1);
     let order = stage.portal.order().unwrap();
     let (integrity_key, page) = begin(&stage, &order.activation_key);
 
@@ -84,11 +90,7 @@ fn the_pages_lead_from_an_integrity_key_to_a_license_with_the_mouse() {
     field.click().unwrap();
     field.enter(&damaged).unwrap();
     browser.find("button", "Get license key").unwrap().click().unwrap();
-    wait::until("the refusal", PATIENCE, || {
-        Ok(Seen::when(!browser.all("[role=alert]")?.is_empty(), || "none yet".to_owned()))
-    })
-    .unwrap();
-    let said = alert(&browser);
+    let said = refused(&browser);
     assert!(said.contains("Line 2, column 1") && said.contains("integrity_key_malformed"), "{said}");
     assert!(browser.title().unwrap().starts_with("Refused"), "{}", browser.title().unwrap());
     let field = browser.find("textbox", KEY_FIELD).unwrap();
@@ -142,7 +144,7 @@ fn the_pages_lead_from_an_integrity_key_to_a_license_with_the_mouse() {
 
 #[test]
 fn the_pages_lead_from_an_integrity_key_to_a_license_with_the_keyboard_alone() {
-    let (mut stage, browser) = stage();
+    let (mut stage, browser) = stage(1);
     let order = stage.portal.order().unwrap();
     let (integrity_key, _) = begin(&stage, &order.activation_key);
 
@@ -173,11 +175,7 @@ fn the_pages_lead_from_an_integrity_key_to_a_license_with_the_keyboard_alone() {
     browser.open(&format!("{}/license", stage.portal.link.url)).unwrap();
     browser.tab_to("textbox", ORDER_FIELD).unwrap().enter("QK-NOT-A-KEY").unwrap();
     browser.press(&[Key::Enter]).unwrap();
-    wait::until("the refusal", PATIENCE, || {
-        Ok(Seen::when(!browser.all("[role=alert]")?.is_empty(), || "none yet".to_owned()))
-    })
-    .unwrap();
-    let said = alert(&browser);
+    let said = refused(&browser);
     assert!(
         said.contains("activation_key_malformed") && said.contains("Compare the activation key"),
         "{said}"
